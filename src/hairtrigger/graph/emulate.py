@@ -1,0 +1,187 @@
+"""The emulator: what a Graph means, in exact integers. Every engine is measured against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hairtrigger.errors import InputError
+from hairtrigger.fixed import IntArray, quantize_codes, shift_codes
+from hairtrigger.graph.graph import Graph
+from hairtrigger.graph.ops import Input
+from hairtrigger.graph.types import TensorType
+
+Inputs = ArrayLike | Sequence[Any] | Mapping[str, Any]
+"""One array, a tuple or list of arrays, or a mapping of names to arrays."""
+
+CHUNK_BYTES = 64 << 20
+"""Memory that the largest tensor of one chunk of events may take."""
+
+
+def encode(graph: Graph, inputs: Inputs) -> tuple[IntArray, ...]:
+    """Real numbers at the border to codes: one ``int64`` array (events, *shape) for each Input.
+
+    ``inputs``: one array where there is one Input, else a sequence in order or a mapping by name.
+    Any real or integer or boolean dtype and memory order is taken. Raises `InputError` for NaN,
+    infinity, other dtypes, wrong shapes, and arrays that differ in their number of events.
+    """
+    ops = graph.input_ops
+    arrays = _as_list(ops, inputs)
+    codes = tuple(encode_input(op, x) for op, x in zip(ops, arrays, strict=True))
+    events = {len(x) for x in codes}
+    if len(events) > 1:
+        raise InputError(
+            f"Inputs hold different numbers of events: {[len(x) for x in codes]}.",
+            "Give every input the same events.",
+        )
+    return codes
+
+
+def _as_list(ops: tuple[Input, ...], inputs: Any) -> list[Any]:
+    names = [op.name for op in ops]
+    if isinstance(inputs, Mapping):
+        given_names = sorted(str(name) for name in cast(Mapping[Any, Any], inputs))
+        if given_names != sorted(names):
+            raise InputError(
+                f"Inputs are named {given_names}; the Graph has {names}.",
+                "Give exactly these names.",
+            )
+        return [cast(Any, inputs)[name] for name in names]
+    if len(ops) == 1 and not isinstance(inputs, tuple):
+        return [inputs]
+    given: list[Any] = list(cast(Sequence[Any], inputs))
+    if len(given) != len(ops):
+        raise InputError(
+            f"{len(given)} input arrays for a Graph with {len(ops)} inputs {names}.",
+            "Give a tuple of arrays in this order, or a mapping by name.",
+        )
+    return given
+
+
+def encode_input(op: Input, x: ArrayLike) -> IntArray:
+    """Codes of one Input; see `encode`."""
+    array = np.asarray(x)
+    t = op.type
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"Input {op.name!r} has dtype {array.dtype}.", "Give real numbers or integers."
+        )
+    if array.shape[1:] != t.shape or array.ndim != len(t.shape) + 1:
+        raise InputError(
+            f"Input {op.name!r} has shape {array.shape}; the Graph takes (events, "
+            f"{', '.join(map(str, t.shape))}).",
+            "Reshape the array, with events as its first axis.",
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        event = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise InputError(
+            f"Input {op.name!r} holds NaN or infinity, first in event {event}.",
+            "Clean the data; a chip has no such number.",
+        )
+    codes, fraction = _to_integers(array, t.lsb)
+    quantized = quantize_codes(
+        codes, fraction, t.signed, t.integer, t.fraction, op.rounding, op.overflow
+    )
+    return shift_codes(quantized, np.where(t.width > 0, t.lsb - t.fraction, 0))
+
+
+def _to_integers(array: NDArray[np.generic], lsb: int) -> tuple[IntArray, IntArray | int]:
+    """Numbers as integers of an LSB so fine that every rounding decision is kept.
+
+    Beyond 2**40 only the sign of an overflow can matter for SAT; for WRAP such numbers have no
+    meaningful low bits left in a float32, so they are refused.
+    """
+    if array.dtype.kind in "iub":
+        whole = array.astype(np.int64)
+        limit = 1 << 40
+        if array.dtype.kind != "b" and whole.size and (np.abs(whole) > limit).any():
+            raise InputError(f"An input exceeds 2**40: {int(np.abs(whole).max())}.", "Scale it.")
+        return whole, 0
+    real = array.astype(np.float64)
+    scaled = real * 2.0 ** (lsb + 2)
+    if scaled.size and np.abs(scaled).max() >= 2.0**58:
+        raise InputError(
+            f"An input of size {np.abs(real).max():g} is over 2**56 times its LSB 2**{-lsb}.",
+            "Scale the data to the range of the input's format.",
+        )
+    # Two more bits than the LSB, the lowest of them sticky: halves, and more or less than half.
+    floor = np.floor(scaled).astype(np.int64)
+    sticky = (scaled != np.floor(scaled)).astype(np.int64)
+    return 2 * floor + sticky, lsb + 3
+
+
+def emulate_codes(graph: Graph, codes: Sequence[IntArray]) -> tuple[IntArray, ...]:
+    """Codes in, codes out: arrays (events, *shape) in units of each type's ``2**-lsb``.
+
+    Codes are taken as they are; `check_codes` says whether they are in range. Events are worked on
+    in chunks, so memory does not grow with their number.
+    """
+    outs = [
+        np.empty((len(codes[0]) if codes else 1, *t.shape), dtype=np.int64)
+        for t in graph.output_types
+    ]
+    events = len(outs[0])
+    step = chunk_size(graph)
+    for start in range(0, events, step):
+        stop = min(start + step, events)
+        values = emulate_nodes(graph, [x[start:stop] for x in codes])
+        for out, place in zip(outs, graph.outputs, strict=True):
+            out[start:stop] = values[place]
+    return tuple(outs)
+
+
+def emulate_nodes(graph: Graph, codes: Sequence[IntArray]) -> dict[int, IntArray]:
+    """As `emulate_codes`, for few events, with the codes of every node by its place."""
+    values: dict[int, IntArray] = {}
+    given = iter(codes)
+    for place, node in enumerate(graph.nodes):
+        if isinstance(node.op, Input):
+            values[place] = next(given)
+            continue
+        values[place] = node.op.evaluate(
+            [values[n] for n in node.operands],
+            [graph.nodes[n].type for n in node.operands],
+            node.type,
+        )
+    return values
+
+
+def emulate(graph: Graph, inputs: Inputs) -> tuple[NDArray[np.float64], ...]:
+    """Real numbers in, real numbers out; see `encode` for what is taken."""
+    return decode(graph, emulate_codes(graph, encode(graph, inputs)))
+
+
+def decode(graph: Graph, outputs: Sequence[IntArray]) -> tuple[NDArray[np.float64], ...]:
+    """Codes of the outputs as real numbers (exact below 2**53 LSB)."""
+    types = graph.output_types
+    return tuple(
+        np.asarray(x * 2.0**-t.lsb, dtype=np.float64) for x, t in zip(outputs, types, strict=True)
+    )
+
+
+def check_codes(t: TensorType, codes: IntArray) -> None:
+    """Raise `InputError` where a code lies outside its format or between its steps."""
+    low, high = t.range().at(t.lsb)
+    if codes.shape[1:] != t.shape:
+        raise InputError(f"Codes of shape {codes.shape} for a tensor of shape {t.shape}.")
+    step = np.left_shift(np.int64(1), np.where(t.width > 0, t.lsb - t.fraction, 0))
+    wrong = (codes < low) | (codes > high) | (codes % step != 0)
+    if wrong.any():
+        where = tuple(int(n) for n in np.argwhere(wrong)[0])
+        raise InputError(f"Code {int(codes[where])} at {where} is not in its format.")
+
+
+def chunk_size(graph: Graph) -> int:
+    """Events for which the largest tensor, windows of convolutions included, stays small."""
+    from hairtrigger.graph.linear import Conv
+
+    largest = 1
+    for node in graph.nodes:
+        size = node.type.size
+        if isinstance(node.op, Conv):
+            size = size // node.op.kernel.shape[-1] * int(np.prod(node.op.kernel.shape[:-1]))
+        largest = max(largest, size)
+    return max(1, CHUNK_BYTES // (8 * largest))

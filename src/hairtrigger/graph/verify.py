@@ -1,0 +1,46 @@
+"""The verifier: checks a Graph against its contract and trusts nothing that is written in it."""
+
+from __future__ import annotations
+
+from hairtrigger.errors import GraphError
+from hairtrigger.graph.graph import Graph, check_operands
+from hairtrigger.graph.ops import Input
+
+
+def verify(graph: Graph) -> None:
+    """Raise `GraphError`, naming the first node that breaks a rule.
+
+    Rules: operands come first and are as many as the op takes; every type is what the op infers
+    from its operands' types; inputs and outputs have distinct names; there is an output.
+    """
+    for place, node in enumerate(graph.nodes):
+        check_operands(node.op, node.operands, place)
+        try:
+            inferred = node.op.infer([graph.nodes[n].type for n in node.operands])
+        except GraphError as error:
+            raise GraphError(
+                f"%{place} {type(node.op).__name__} {node.label!r}: {error.problem}", error.fix
+            ) from None
+        if inferred != node.type:
+            raise GraphError(
+                f"%{place} {type(node.op).__name__} {node.label!r} claims a type that its operands "
+                f"do not give it.",
+                "Build Graphs with Builder, which infers every type.",
+            )
+    names = [node.op.name for node in graph.nodes if isinstance(node.op, Input)]
+    _distinct("Input", names)
+    _distinct("Output", list(graph.output_names))
+    if not graph.outputs or len(graph.outputs) != len(graph.output_names):
+        raise GraphError(
+            f"A Graph with {len(graph.outputs)} outputs and {len(graph.output_names)} names.",
+            "Give at least one output, each with a name.",
+        )
+    for place in graph.outputs:
+        if not 0 <= place < len(graph.nodes):
+            raise GraphError(f"Output %{place} does not exist: there are {len(graph.nodes)} nodes.")
+
+
+def _distinct(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise GraphError(f"{what} name {name!r} is used twice.", "Rename one of them.")
