@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -184,7 +184,7 @@ def create_or_resume(
         vacant = not path.exists() or (path.is_dir() and not any(path.iterdir()))
         if vacant:
             _create(path, wanted)
-    store, found = _open(path)
+    store, found = _open(path, "r+")
     difference = _first_difference(wanted, found)
     if difference:
         raise StorageError(
@@ -195,12 +195,12 @@ def create_or_resume(
 
 
 def open_store(path: str | Path, *, partial: bool = False) -> EventStore:
-    """Open the complete store at ``path``; with ``partial`` also one that is not finished.
+    """Open the complete store at ``path`` to read; with ``partial`` also one not finished yet.
 
     Raises StorageError for a path without a store, a store of another version, and an incomplete or
     damaged one.
     """
-    store, _ = _open(Path(path))
+    store, _ = _open(Path(path), "r")
     if not (store.complete or partial):
         raise StorageError(
             f"{store.path} is incomplete: {len(store.finished)} of {store.chunks} chunks",
@@ -254,7 +254,7 @@ def _create(path: Path, attributes: dict[str, Any]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _open(path: Path) -> tuple[EventStore, dict[str, Any]]:
+def _open(path: Path, mode: Literal["r", "r+"]) -> tuple[EventStore, dict[str, Any]]:
     import zarr
 
     if not path.exists():
@@ -263,10 +263,12 @@ def _open(path: Path) -> tuple[EventStore, dict[str, Any]]:
         f"{path} is not a store of events, or its zarr.json is damaged",
         "choose another path, or delete what is there if it is no longer needed",
     )
+    if not path.is_dir():
+        raise foreign
     try:
-        group = zarr.open_group(path, mode="r+", zarr_format=3)
+        group = zarr.open_group(path, mode=mode, zarr_format=3)
         attributes = dict(group.attrs)
-    except (zarr.errors.GroupNotFoundError, ValueError, KeyError, NotADirectoryError) as error:
+    except (zarr.errors.GroupNotFoundError, ValueError, KeyError, TypeError) as error:
         raise foreign from error
     except OSError as error:
         raise StorageError(
