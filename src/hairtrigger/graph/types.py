@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")  # ascontiguousarray would make a scalar one-dimensional
     if array.flags.writeable:
         array = array.copy()
         array.flags.writeable = False
