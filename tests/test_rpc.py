@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hairtrigger.detectors import rpc
 from hairtrigger.detectors.rpc_config import RpcConfig
+from hairtrigger.detectors.rpc_muons import Muons, crossings
 from hairtrigger.errors import HairtriggerError, InputError
 
 QUIET = {"noise_rate_hz_cm2": 0.0}
@@ -193,6 +194,34 @@ def test_scattering_angle_is_14_mrad_at_10_gev():
     assert angle.std() == pytest.approx(math.hypot(expected, 0.0019, 0.0051), rel=0.04)
 
 
+@pytest.mark.parametrize("loss", [0.0, 3.0])
+def test_scattering_shifts_and_turns_the_track_as_a_thick_scatterer(loss):
+    pt, eta, size = 5.0, 0.4, 20_000
+    config = RpcConfig(
+        vertex_sigma_m=0.0,
+        bending_tm=(0.0, 0.0),
+        energy_loss_gev=loss,
+        energy_loss_spread_gev=0.0,
+        radiation_lengths=10.0,
+    )
+    same = np.ones(size, np.float32)
+    index = np.arange(size)
+    muons = Muons(index, 0 * index, pt * same, eta * same, 0 * same, same.astype(np.int8))
+    strip = crossings(np.random.default_rng(1), muons, config).astype(float)
+    first, last = (
+        radius * np.sinh(strip[:, layer] * 1.05 / 384) for layer, radius in ((0, 4.60), (8, 9.82))
+    )
+    slope = (last - first) / (9.82 - 4.60)
+    stretch = math.cosh(eta)
+    shift = (first - slope * 0.40 - 4.2 * math.sinh(eta)) / stretch
+    angle = np.arctan(slope) - math.atan(math.sinh(eta))
+    # p falls linearly with the depth: 1/p^2 averages to 1/(p_in p_out).
+    width = 0.0136 * math.sqrt(10 * stretch / (pt * stretch * (pt - loss) * stretch))
+    assert angle.std() == pytest.approx(width, rel=0.025)
+    assert shift.std() == pytest.approx(width * 2.7 * stretch / math.sqrt(3), rel=0.025)
+    assert np.corrcoef(angle, shift)[0, 1] == pytest.approx(math.sqrt(3) / 2, abs=0.01)
+
+
 def test_vertex_spread_shifts_the_inner_layers_more():
     config = RpcConfig(
         vertex_sigma_m=0.10,
@@ -271,6 +300,7 @@ def test_counts_of_hits_are_those_of_the_images():
     assert np.array_equal(noise_only.truth["n_noise_hits"], noise_only.unpacked().sum(axis=(1, 2)))
     quiet = rpc.simulate(3000, seed=15, config=RpcConfig(**QUIET), with_signal=True)
     assert np.array_equal(quiet.images, quiet.signal)
+    assert not quiet.truth["n_noise_hits"].any()
 
 
 def test_layers_hit_counts_the_layers_that_fired():

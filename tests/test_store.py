@@ -172,13 +172,15 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     assert np.array_equal(found.truth, wanted.truth)
 
 
-def test_a_torn_last_line_is_a_chunk_to_make_again(full):
+@pytest.mark.parametrize("tail", [b"", b"\0" * 999])
+def test_a_torn_last_line_is_a_chunk_to_make_again(full, tail):
     finished = full / store.FINISHED
-    finished.write_bytes(finished.read_bytes()[:-7])
+    finished.write_bytes(finished.read_bytes()[:-7] + tail)
     with pytest.raises(StorageError, match="incomplete: 3 of 4"):
         store.open_store(full)
     store.fill(make(full), produce)
     assert len(finished.read_text().splitlines()) == 4
+    assert finished.read_text().endswith("\n")
     assert_same(store.open_store(full).read(), expected())
 
 
