@@ -1,0 +1,128 @@
+"""Places pipeline registers where a delay model says that the clock period is used up.
+
+Every module gets one latency: all its inputs are read in its first stage and all its outputs are
+ready in its last. Times are estimates; the latency in clocks is exact, and the simulation of the
+emitted Verilog counts it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hairtrigger.errors import UnsupportedError
+from hairtrigger.rtl.netlist import Delays, Instance, Module, Wire, driven
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """A module with its registers placed.
+
+    ``stage``: for each net the stage in which it is made; ``starts``: for each part of the body
+    the stage in which it reads; ``latency``: clocks from input to output; ``delay_in``: longest
+    path in ns from an input to the first register (or the output); ``delay_out``: from the last.
+    """
+
+    module: Module
+    children: tuple[Timed, ...]
+    stage: dict[int, int]
+    starts: tuple[int, ...]
+    latency: int
+    delay_in: float
+    delay_out: float
+
+    def child(self, instance: Instance) -> Timed:
+        """The placed form of an instance's module."""
+        return next(t for t in self.children if t.module is instance.module)
+
+    def register_bits(self) -> int:
+        """Flip-flops of this module and all instances in it, without the valid chain."""
+        need = last_needed(self)
+        own = sum(
+            (need[net] - self.stage[net]) * width
+            for net, width in net_widths(self.module).items()
+            if net in need
+        )
+        below = {id(t.module): t.register_bits() for t in self.children}
+        return own + sum(
+            below[id(part.module)] for part in self.module.body if isinstance(part, Instance)
+        )
+
+
+def place_registers(module: Module, model: Delays, period: float) -> Timed:
+    """Registers for a module and all below it, and behind all outputs of the module itself.
+
+    ``period``: time in ns that logic may take between registers. Raises `UnsupportedError` where
+    one cell alone takes longer.
+    """
+    done: dict[int, Timed] = {}
+    for part in module.all_modules():
+        children = tuple(done[id(child)] for child in part.children)
+        done[id(part)] = _place(part, children, model, period, registered=part is module)
+    return done[id(module)]
+
+
+def _place(
+    module: Module, children: tuple[Timed, ...], model: Delays, period: float, registered: bool
+) -> Timed:
+    below = {id(child.module): child for child in children}
+    ready: dict[int, tuple[int, float]] = {wire.net: (0, 0.0) for wire in module.inputs}
+    starts: list[int] = []
+    for part in module.body:
+        stage, time = _latest(part.inputs, ready)
+        if isinstance(part, Instance):
+            child = below[id(part.module)]
+            delay, latency, out = child.delay_in, child.latency, child.delay_out
+        else:
+            delay = part.delay(model)
+            latency, out = 0, 0.0
+            if delay > period:
+                raise UnsupportedError(
+                    f"A {type(part).__name__} of {part.output.width} bits takes about "
+                    f"{delay:.2f} ns (estimate), but only {period:.2f} ns of the clock period are "
+                    "left for logic.",
+                    f"Choose a clock of at least {delay:.2f} ns for it, or fewer bits.",
+                )
+        if time + delay > period:
+            stage, time = stage + 1, 0.0
+        starts.append(stage)
+        end = (stage + latency, out) if latency else (stage, time + delay)
+        ready.update((wire.net, end) for wire in driven(part))
+    outputs = [ready[wire.net] for wire in module.outputs if not wire.constant]
+    latency = max((stage for stage, _ in outputs), default=0) + int(registered)
+    first = [time for stage, time in ready.values() if stage == 0]
+    return Timed(
+        module,
+        children,
+        {net: stage for net, (stage, _) in ready.items()},
+        tuple(starts),
+        latency,
+        max(first, default=0.0),
+        max((time for stage, time in outputs if stage == latency), default=0.0),
+    )
+
+
+def _latest(wires: tuple[Wire, ...], ready: dict[int, tuple[int, float]]) -> tuple[int, float]:
+    """When the last wire is there; those of earlier stages come from registers, at time 0."""
+    return max((ready[wire.net] for wire in wires if not wire.constant), default=(0, 0.0))
+
+
+def last_needed(timed: Timed) -> dict[int, int]:
+    """For each net the last stage in which something reads it."""
+    need: dict[int, int] = {}
+
+    def read(wire: Wire, stage: int) -> None:
+        if not wire.constant:
+            need[wire.net] = max(need.get(wire.net, 0), stage)
+
+    for part, start in zip(timed.module.body, timed.starts, strict=True):
+        for wire in part.inputs:
+            read(wire, start)
+    for wire in timed.module.outputs:
+        read(wire, timed.latency)
+    return need
+
+
+def net_widths(module: Module) -> dict[int, int]:
+    """Bits of each net, inputs included."""
+    wires = [*module.inputs, *(wire for part in module.body for wire in driven(part))]
+    return {wire.net: wire.width for wire in wires}
