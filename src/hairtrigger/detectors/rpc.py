@@ -202,8 +202,11 @@ def _pack(canvas: np.ndarray, strips: np.ndarray, config: RpcConfig) -> np.ndarr
     packed = np.packbits(canvas).reshape(BLOCK_EVENTS, config.layers, -1)
     if config.rows == config.layers:
         return packed
-    firsts = np.cumsum((0, *config.station_layers[:-1]))
-    return np.bitwise_or.reduceat(packed, firsts, axis=1)
+    stations = np.repeat(np.arange(config.rows), config.station_layers)
+    joined = np.zeros((BLOCK_EVENTS, config.rows, packed.shape[2]), np.uint8)
+    for layer, station in enumerate(stations):
+        joined[:, station] |= packed[:, layer]
+    return joined
 
 
 def _count_bits(packed: np.ndarray) -> np.ndarray:
