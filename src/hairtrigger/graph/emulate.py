@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -43,8 +43,8 @@ def encode(graph: Graph, inputs: Inputs) -> tuple[IntArray, ...]:
 def _as_list(ops: tuple[Input, ...], inputs: Any) -> list[Any]:
     names = [op.name for op in ops]
     if isinstance(inputs, Mapping):
-        given_names = sorted(str(name) for name in cast(Mapping[Any, Any], inputs))
-        if given_names != sorted(names):
+        given_names = list(cast(Mapping[Any, Any], inputs))
+        if set(given_names) != set(names):
             raise InputError(
                 f"Inputs are named {given_names}; the Graph has {names}.",
                 "Give exactly these names.",
@@ -52,7 +52,9 @@ def _as_list(ops: tuple[Input, ...], inputs: Any) -> list[Any]:
         return [cast(Any, inputs)[name] for name in names]
     if len(ops) == 1 and not isinstance(inputs, tuple):
         return [inputs]
-    given: list[Any] = list(cast(Sequence[Any], inputs))
+    given: list[Any] = (
+        list(cast(Sequence[Any], inputs)) if isinstance(inputs, Iterable) else [inputs]
+    )
     if len(given) != len(ops):
         raise InputError(
             f"{len(given)} input arrays for a Graph with {len(ops)} inputs {names}.",
@@ -63,7 +65,12 @@ def _as_list(ops: tuple[Input, ...], inputs: Any) -> list[Any]:
 
 def encode_input(op: Input, x: ArrayLike) -> IntArray:
     """Codes of one Input; see `encode`."""
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"Input {op.name!r} is no array: {error}.", "Give events of equal shape."
+        ) from None
     t = op.type
     if array.dtype.kind not in "fiub":
         raise InputError(
@@ -91,22 +98,23 @@ def encode_input(op: Input, x: ArrayLike) -> IntArray:
 def _to_integers(array: NDArray[np.generic], lsb: int) -> tuple[IntArray, IntArray | int]:
     """Numbers as integers of an LSB so fine that every rounding decision is kept.
 
-    Beyond 2**40 only the sign of an overflow can matter for SAT; for WRAP such numbers have no
-    meaningful low bits left in a float32, so they are refused.
+    Numbers of 2**56 LSB and more are refused: no float has meaningful low bits there. So are
+    integers of 2**60 and more.
     """
-    if array.dtype.kind in "iub":
-        whole = array.astype(np.int64)
-        limit = 1 << 40
-        if array.dtype.kind != "b" and whole.size and (np.abs(whole) > limit).any():
-            raise InputError(f"An input exceeds 2**40: {int(np.abs(whole).max())}.", "Scale it.")
-        return whole, 0
     real = array.astype(np.float64)
-    scaled = real * 2.0 ** (lsb + 2)
-    if scaled.size and np.abs(scaled).max() >= 2.0**58:
+    with np.errstate(over="ignore", under="ignore"):
+        scaled = real * 2.0 ** (lsb + 2)
+    too_long = array.dtype.kind in "iu" and np.abs(real).max(initial=0) >= 2.0**60
+    if too_long or np.abs(scaled).max(initial=0) >= 2.0**58:
         raise InputError(
-            f"An input of size {np.abs(real).max():g} is over 2**56 times its LSB 2**{-lsb}.",
+            f"An input of size {np.abs(real).max():g} is over 2**60, or over 2**56 times "
+            f"its LSB of 2**{-lsb}.",
             "Scale the data to the range of the input's format.",
         )
+    if array.dtype.kind in "iub":
+        return array.astype(np.int64), 0
+    # What is too small for a float64 still rounds as a number, not as zero.
+    scaled = np.where((scaled == 0) & (real != 0), np.copysign(0.25, real), scaled)
     # Two more bits than the LSB, the lowest of them sticky: halves, and more or less than half.
     floor = np.floor(scaled).astype(np.int64)
     sticky = (scaled != np.floor(scaled)).astype(np.int64)

@@ -77,7 +77,7 @@ class Conv(Op):
             seen = x.map(
                 lambda a, g=group: gather(a[..., _part(g, self.groups, a.shape[-1])], index, 0)
             )
-            parts.append(product_bounds(seen, *self.group_weights(group)))
+            parts.append(product_bounds(seen, *self.group_weights(group), x.lsb))
         low, high, fraction = (
             np.concatenate([getattr(part, name) for part in parts], axis=-1).reshape(out)
             for name in ("low", "high", "fraction")
@@ -119,14 +119,12 @@ class SumPool(Op):
     def bounds(self, operands: Sequence[Range]) -> Range:
         (x,) = operands
         seen = _windows(x, self, outside=0)
-        lsb = seen.lsb
-        low, high = seen.at(lsb)
+        lsb = x.lsb
+        low, high = (_add_up(a, -1) for a in seen.at(lsb))
         fraction = np.where(seen.alive, seen.fraction, np.iinfo(np.int64).min).max(axis=-1)
         fraction = np.where(seen.alive.any(axis=-1), fraction, lsb)
         return Range(
-            np.right_shift(low.sum(axis=-1), lsb - fraction),
-            np.right_shift(high.sum(axis=-1), lsb - fraction),
-            fraction,
+            np.right_shift(low, lsb - fraction), np.right_shift(high, lsb - fraction), fraction
         )
 
     def evaluate(self, operands: Sequence[IntArray], types: Types, out: TensorType) -> IntArray:
@@ -177,7 +175,7 @@ class GlobalSum(Op):
             f"GlobalSum over axes {self.axes} cannot take shape {x.shape}.",
         )
         lsb = x.lsb
-        low, high = (a.sum(axis=self.axes) for a in x.at(lsb))
+        low, high = (_add_up(a, self.axes) for a in x.at(lsb))
         coarsest = np.iinfo(np.int64).min
         fraction = np.where(x.alive, x.fraction, coarsest).max(axis=self.axes)
         fraction = np.where(fraction == coarsest, lsb, fraction)
@@ -220,25 +218,42 @@ def _part(group: int, groups: int, channels: int) -> slice:
     return slice(group * size, (group + 1) * size)
 
 
-def product_bounds(x: Range, kernel: Literal, bias: Literal | None) -> Range:
-    """Interval of ``x @ kernel + bias`` for independent elements, each result in its own LSB."""
-    lsb_x, w = x.lsb, kernel.codes
+def _add_up(codes: IntArray, axes: int | tuple[int, ...]) -> IntArray:
+    """Sum over ``axes``. Raises `GraphError` where it would not fit ``int64``."""
+    reach = float(np.abs(codes.astype(np.float64)).sum(axis=axes).max(initial=0))
+    if reach >= 2.0**60:
+        raise GraphError(
+            f"A sum of elements may need {np.log2(reach):.0f} bits; the limit is 60.",
+            "Quantize the operand to fewer bits.",
+        )
+    return codes.sum(axis=axes)
+
+
+def product_bounds(
+    x: Range, kernel: Literal, bias: Literal | None, lsb_x: int | None = None
+) -> Range:
+    """Interval of ``x @ kernel + bias`` for independent elements, each result in its own LSB.
+
+    ``lsb_x``: LSB that the codes of ``x`` will be given in, where it is finer than that of ``x``.
+    Raises `GraphError` where a sum would need more than 60 bits.
+    """
+    lsb_x, w = x.lsb if lsb_x is None else lsb_x, kernel.codes
     low, high = x.at(lsb_x)
     lsb = max(lsb_x + kernel.fraction, bias.fraction if bias else -(1 << 30))
-    offset: IntArray = np.zeros(w.shape[1:], dtype=np.int64)
-    if bias is not None:
-        offset = bias.at(lsb)
     positive, negative = np.maximum(w, 0), np.minimum(w, 0)
     reach = np.abs(low).astype(np.float64).max(initial=0) + np.abs(high).max(initial=0)
-    total = reach * float(np.abs(w).sum(axis=0).max(initial=0)) * 2.0 ** (
-        lsb - lsb_x - kernel.fraction
-    ) + float(np.abs(offset).max(initial=0))
+    total = (
+        reach * float(np.abs(w).sum(axis=0).max(initial=0)) * 2.0 ** (lsb - lsb_x - kernel.fraction)
+    )
+    if bias is not None:
+        total += float(np.abs(bias.codes).max()) * 2.0 ** (lsb - bias.fraction)
     if total >= 2.0**60:
         raise GraphError(
             f"A sum of products may need {np.log2(total):.0f} bits; the limit is 60.",
             "Quantize the operand or the weights to fewer bits.",
         )
     up = lsb - lsb_x - kernel.fraction
+    offset = bias.at(lsb) if bias is not None else 0
     smallest = shift_codes(_matmul(low, positive) + _matmul(high, negative), up) + offset
     largest = shift_codes(_matmul(high, positive) + _matmul(low, negative), up) + offset
     # The LSB of a result is the finest of its own terms, not of the whole tensor.
@@ -277,7 +292,7 @@ def _multiply(
 def window_shape(image: Shape, window: Shape, strides: tuple[int, ...], padding: Pairs) -> Shape:
     """Window positions along each axis. Raises `GraphError` for windows that never fit."""
     require(
-        len(image) == len(window) == len(strides) == len(padding),
+        len(image) == len(window) == len(strides) == len(padding) > 0,
         f"Window {window}, strides {strides} and padding {padding} do not fit image axes {image}.",
     )
     require(

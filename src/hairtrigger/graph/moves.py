@@ -141,6 +141,6 @@ class Concat(Op):
 
     def evaluate(self, operands: Sequence[IntArray], types: Types, out: TensorType) -> IntArray:
         parts = [rescale(x, t.lsb, out.lsb) for x, t in zip(operands, types, strict=True)]
-        events = max(len(part) for part in parts)
+        (events,) = np.broadcast_shapes(*((len(part),) for part in parts))
         parts = [np.broadcast_to(part, (events, *part.shape[1:])) for part in parts]
         return np.concatenate(parts, axis=self.axis + 1)

@@ -117,16 +117,25 @@ class Quantize(Op):
             low, high = (self._apply(code, x.fraction) for code in (x.low, x.high))
             return Range(low, high, self.type.fraction)
         # Saturating to one more bit shows who stays inside, without overflow on the way.
-        low, high = (
-            quantize_codes(
-                code, x.fraction, True, t.integer + 1, t.fraction, self.rounding, Overflow.SAT
-            )
-            for code in (x.low, x.high)
-        )
+        low, high = self._unbounded(x, self.rounding)
         inside = (low >= full.low) & (high <= full.high) & (t.width > 0)
+        if self.overflow is Overflow.WRAP_SM:
+            # Its half-periods are counted on the value rounded to nearest.
+            lower, higher = self._unbounded(x, Rounding.RND)
+            inside &= (lower >= full.low) & (higher <= full.high)
         return Range(
             np.where(inside, low, full.low), np.where(inside, high, full.high), full.fraction
         )
+
+    def _unbounded(self, x: Range, rounding: Rounding) -> tuple[IntArray, IntArray]:
+        t = self.type
+        low, high = (
+            quantize_codes(
+                code, x.fraction, True, t.integer + 1, t.fraction, rounding, Overflow.SAT
+            )
+            for code in (x.low, x.high)
+        )
+        return low, high
 
     def _apply(self, codes: IntArray, fraction: IntArray | int) -> IntArray:
         t = self.type
@@ -150,6 +159,9 @@ def _aligned(a: Range, b: Range) -> tuple[IntArray, IntArray, IntArray, IntArray
         f"Shapes {a.shape} and {b.shape} do not fit each other element by element.",
         "Give both the same rank; lengths must be equal or 1.",
     )
+    lsb = max(a.lsb, b.lsb)
+    for operand in (a, b):
+        operand.at(lsb)  # `evaluate` brings both tensors to this LSB: raises where that overflows
     fraction = np.where(
         a.alive & b.alive,
         np.maximum(a.fraction, b.fraction),
@@ -205,7 +217,7 @@ class Mul(Op):
     def bounds(self, operands: Sequence[Range]) -> Range:
         a, b = operands
         _aligned(a, b)
-        bits = int(a.cover().width.max(initial=0)) + int(b.cover().width.max(initial=0))
+        bits = a.cover().span + b.cover().span
         require(bits <= 62, f"A product of {bits} bits does not fit.", "Quantize the operands.")
         corners = np.stack([a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high])
         return Range(corners.min(axis=0), corners.max(axis=0), a.fraction + b.fraction)
@@ -298,9 +310,13 @@ class Table(Op):
         require(self.values.codes.ndim == 2, "Values of a Table have shape (rows, entries).")
         rows = self._rows(x.shape)
         require(
-            rows.shape == x.shape and self.values.shape[0] > int(rows.max(initial=0)),
-            f"Table: select of shape {rows.shape} does not fit operand {x.shape} and "
-            f"{self.values.shape[0]} rows.",
+            rows.shape == x.shape and self.values.shape[0] > int(rows.max()) and rows.min() >= 0,
+            f"Table: select of shape {rows.shape} with rows {int(rows.min())} to "
+            f"{int(rows.max())} does not fit operand {x.shape} and {self.values.shape[0]} rows.",
+        )
+        require(
+            self.select is None or self.select.fraction == 0,
+            "Table: select counts rows, so it has no fraction bits.",
         )
         low, high = self._index(x)
         entries = self.values.shape[1]
@@ -330,11 +346,7 @@ class Table(Op):
     def evaluate(self, operands: Sequence[IntArray], types: Types, out: TensorType) -> IntArray:
         index = rescale(operands[0], types[0].lsb, self.fraction) - self.first
         rows = self._rows(types[0].shape)
-        return (
-            self.values.codes[rows[None], index]
-            if out.lsb == self.values.fraction
-            else (shift_codes(self.values.codes[rows[None], index], out.lsb - self.values.fraction))
-        )
+        return rescale(self.values.codes[rows[None], index], self.values.fraction, out.lsb)
 
 
 def rescale(codes: IntArray, lsb: int, new_lsb: int) -> IntArray:

@@ -19,6 +19,9 @@ from hairtrigger.fixed import MAX_WIDTH, BoolArray, Fixed, IntArray, shift_codes
 
 Shape = tuple[int, ...]
 
+MAX_FRACTION = 256
+"""Finest and (negative) coarsest LSB, as a power of two, so that every number fits a float64."""
+
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     array = np.asarray(array, order="C")  # ascontiguousarray would make a scalar one-dimensional
@@ -36,7 +39,7 @@ class TensorType:
     see `Fixed` for their meaning. Elements of no bits are always zero and are stored as
     ``(False, 0, 0)``, so equal types are equal arrays. Codes of a tensor are integers in units of
     ``2**-lsb``, where ``lsb`` is the finest fraction of any element.
-    Raises `GraphError` where a format has more than `MAX_WIDTH` bits.
+    Raises `GraphError` for an empty shape, and where codes would have more than `MAX_WIDTH` bits.
     """
 
     shape: Shape
@@ -48,6 +51,8 @@ class TensorType:
         self, shape: Shape, signed: ArrayLike, integer: ArrayLike, fraction: ArrayLike
     ) -> None:
         shape = tuple(int(n) for n in shape)
+        if any(n < 1 for n in shape):
+            raise GraphError(f"A tensor of shape {shape} has no elements.", "Leave it out.")
         k = np.broadcast_to(np.asarray(signed, dtype=np.bool_), shape)
         i = np.broadcast_to(np.asarray(integer, dtype=np.int64), shape)
         f = np.broadcast_to(np.asarray(fraction, dtype=np.int64), shape)
@@ -56,12 +61,17 @@ class TensorType:
         object.__setattr__(self, "signed", _frozen(k & alive))
         object.__setattr__(self, "integer", _frozen(np.where(alive, i, 0)))
         object.__setattr__(self, "fraction", _frozen(np.where(alive, f, 0)))
-        widest = int(self.width.max(initial=0))
-        if widest > MAX_WIDTH:
+        if self.span > MAX_WIDTH:
             raise GraphError(
-                f"A tensor of shape {shape} needs {widest} bits for an element; "
-                f"the limit is {MAX_WIDTH}.",
+                f"A tensor of shape {shape} needs {self.span} bits from its highest bit to its "
+                f"LSB of 2**{-self.lsb}; the limit is {MAX_WIDTH}.",
                 "Quantize its operands to fewer bits.",
+            )
+        if np.abs(self.fraction).max() > MAX_FRACTION:
+            raise GraphError(
+                f"A tensor has fractions of {int(self.fraction.min())} to "
+                f"{int(self.fraction.max())} bits; the limits are +-{MAX_FRACTION}.",
+                "Scale the numbers.",
             )
 
     @classmethod
@@ -80,6 +90,12 @@ class TensorType:
         alive = self.width > 0
         return int(self.fraction[alive].max()) if alive.any() else 0
 
+    @cached_property
+    def span(self) -> int:
+        """Bits that codes of this tensor need: from the highest bit of any element to the LSB."""
+        alive = self.width > 0
+        return int((self.signed + self.integer)[alive].max()) + self.lsb if alive.any() else 0
+
     @property
     def size(self) -> int:
         """Number of elements."""
@@ -93,8 +109,6 @@ class TensorType:
     @cached_property
     def single(self) -> Fixed | None:
         """The one format of all elements, or None where they differ."""
-        if self.size == 0:
-            return None
         k, i, f = self.signed.flat[0], self.integer.flat[0], self.fraction.flat[0]
         if (self.signed == k).all() and (self.integer == i).all() and (self.fraction == f).all():
             return Fixed(bool(k), int(i), int(f))
@@ -149,8 +163,18 @@ class Range:
         return int(self.fraction[alive].max()) if alive.any() else 0
 
     def at(self, lsb: int) -> tuple[IntArray, IntArray]:
-        """``(low, high)`` in units of ``2**-lsb``, which no element may be finer than."""
+        """``(low, high)`` in units of ``2**-lsb``, which no element may be finer than.
+
+        Raises `GraphError` where they would not fit ``int64`` with room to add two of them.
+        """
         up = np.where(self.alive, lsb - self.fraction, 0)
+        reach = np.maximum(np.abs(self.low), np.abs(self.high)) * 2.0 ** np.minimum(up, 64)
+        if float(reach.max(initial=0)) >= 2.0**61:
+            raise GraphError(
+                f"Codes of an operand need {np.log2(float(reach.max())):.0f} bits in units of "
+                f"2**{-lsb}; the limit is 61.",
+                "Quantize the operands to fewer bits.",
+            )
         return shift_codes(self.low, up), shift_codes(self.high, up)
 
     def map(self, move: Callable[[IntArray], IntArray]) -> Range:
@@ -188,6 +212,15 @@ class Literal:
                 f"A Literal holds integers, not {array.dtype}.",
                 "Use Literal.exact(values) for real numbers that are whole multiples of an LSB.",
             )
+        if array.size == 0:
+            raise GraphError(f"A Literal of shape {array.shape} has no elements.", "Leave it out.")
+        reach = max(abs(int(array.min())), abs(int(array.max())))
+        if reach >> MAX_WIDTH or abs(fraction) > MAX_FRACTION:
+            raise GraphError(
+                f"A Literal with codes up to {reach} and {fraction} fraction bits is out of range: "
+                f"codes have {MAX_WIDTH} bits, fractions up to +-{MAX_FRACTION}.",
+                "Quantize or scale the constants.",
+            )
         object.__setattr__(self, "codes", _frozen(array.astype(np.int64)))
         object.__setattr__(self, "fraction", int(fraction))
 
@@ -204,7 +237,10 @@ class Literal:
         whole = np.round(mantissa * 2.0**53).astype(np.int64)
         fractions = 53 - exponent.astype(np.int64) - _trailing_zeros(whole)
         fraction = int(fractions[whole != 0].max()) if whole.any() else 0
-        if np.abs(real).max(initial=0.0) * 2.0**fraction >= 2.0**MAX_WIDTH:
+        if (
+            abs(fraction) > MAX_FRACTION
+            or np.abs(real).max(initial=0.0) * 2.0**fraction >= 2.0**MAX_WIDTH
+        ):
             raise GraphError(
                 f"Constants from {real.min():g} to {real.max():g} need an LSB of 2**{-fraction}: "
                 f"more than {MAX_WIDTH} bits.",
