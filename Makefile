@@ -1,0 +1,49 @@
+# Everything works from a fresh clone with Python 3.11 to 3.13 and a C++ compiler.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help setup demo test lint bench slow clean requirements
+
+help:
+	@echo "make demo   simulate, train, compile to Verilog, verify and report (under 10 minutes)"
+	@echo "make test   all quick tests"
+	@echo "make lint   ruff and basedpyright"
+	@echo "make slow   the slow tests too"
+	@echo "make bench  the benchmarks; their results go to docs/benchmarks"
+
+# The stamp depends on the pinned requirements: a changed file installs again.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" || \
+		{ echo "hairtrigger needs Python 3.11 to 3.13; set PYTHON=python3.x"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.ready
+
+demo: setup
+	$(BIN)/hairtrigger run muon --preset demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+bench: setup
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Needs uv; the pins are for all of Python 3.11 to 3.13 and name no package index.
+requirements:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--all-extras pyproject.toml -o requirements.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
