@@ -168,16 +168,26 @@ def quantize_codes(
         case Overflow.SAT_SYM:
             result = np.clip(rounded, np.where(signed, -high, 0), high)
         case Overflow.WRAP_SM:
-            result = _fold(codes, drop, rounded, signed, width)
+            result = _fold(codes, drop, rounded, signed, width, rounding)
     return np.where(alive, result, 0)
 
 
-def _fold(
-    codes: IntArray, drop: IntArray, rounded: IntArray, signed: BoolArray, width: IntArray
-) -> IntArray:
-    """WRAP_SM: the wrapped code, inverted once for each odd half-period that was left.
+HGQ2_FOLDS = (Rounding.RND, Rounding.RND_CONV)
+"""Rounding modes for which HGQ2 defines WRAP_SM."""
 
-    As HGQ2 does it, the two period counts are taken before rounding.
+
+def _fold(
+    codes: IntArray,
+    drop: IntArray,
+    rounded: IntArray,
+    signed: BoolArray,
+    width: IntArray,
+    rounding: Rounding,
+) -> IntArray:
+    """WRAP_SM: the wrapped code, inverted once for each odd half-period and period that was left.
+
+    HGQ2 counts them before rounding, which differs by one just below a whole period. That is kept
+    for the rounding modes that it admits; for the others they are counted on the rounded code.
     """
     if not np.all(signed | (width <= 0)):
         raise InputError(
@@ -185,11 +195,14 @@ def _fold(
             "Use a signed format, or WRAP, SAT or SAT_SYM.",
         )
     bits = np.clip(width, 1, 62)
+    wrapped = wrap_codes(rounded, signed, width)
+    if rounding not in HGQ2_FOLDS:
+        odd = (np.right_shift(rounded, bits) ^ np.right_shift(rounded, bits - 1)) & 1
+        return np.where(odd == 1, -wrapped - 1, wrapped)
     nearest = round_codes(codes, drop, Rounding.RND)
     # |x| > LSB/2, exactly: twice the code against the LSB in units of the input's LSB.
     beyond_half = np.abs(codes) * 2 > np.left_shift(np.int64(1), np.clip(drop, 0, 62))
     beyond_half = np.where(drop < 0, codes != 0, beyond_half)
     first = (np.right_shift(shift_codes(codes, -drop), bits) & 1).astype(np.bool_) & beyond_half
     second = (np.right_shift(nearest, bits - 1) & 1).astype(np.bool_)
-    wrapped = wrap_codes(rounded, signed, width)
     return np.where(first ^ second, -wrapped - 1, wrapped)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hairtrigger.fixed import Fixed, Overflow, Rounding, quantize_codes
+from hairtrigger.fixed import HGQ2_FOLDS, Fixed, Overflow, Rounding, quantize_codes
 from hairtrigger.graph.ops import Relation
 from hairtrigger.rtl import cells
 from hairtrigger.rtl.netlist import CONSTANT, Cell, Instance, Module, Wire, constant, driven
@@ -178,10 +178,14 @@ class ModuleBuilder:
             )
             return constant(int(code), to.fraction)
         rounded = self.round(a, to.fraction, rounding)
+        if rounded.constant:
+            return self.quantize(rounded, to, rounding, overflow)
         up = to.fraction - rounded.fraction
         low, high = rounded.low << up, rounded.high << up
         lowest = to.lowest + int(overflow is Overflow.SAT_SYM and to.signed)
-        if lowest <= low and high <= to.highest:
+        # HGQ2 folds one half below the end too where ties go down there: only at one bit.
+        folds_early = overflow is Overflow.WRAP_SM and to.width == 1
+        if lowest <= low and high <= to.highest and not folds_early:
             return rounded
         match overflow:
             case Overflow.WRAP:
@@ -189,7 +193,7 @@ class ModuleBuilder:
             case Overflow.SAT | Overflow.SAT_SYM:
                 return self._saturate(rounded, to, overflow is Overflow.SAT_SYM)
             case Overflow.WRAP_SM:
-                return self._fold(a, rounded, to)
+                return self._fold(a, rounded, to, rounding)
 
     def _wrap(self, a: Wire, to: Fixed) -> Wire:
         # A wire coarser than the format has no bits below its own LSB to keep.
@@ -221,10 +225,22 @@ class ModuleBuilder:
         out = self.net(a.low << up, a.high << up, fraction)
         return self._cell(("cast", a, -up), out, lambda out: cells.Cast(a, -up, out))
 
-    def _fold(self, a: Wire, rounded: Wire, to: Fixed) -> Wire:
-        """WRAP_SM: wrap, then invert once for each odd half-period left (see fixed.py)."""
+    def _fold(self, a: Wire, rounded: Wire, to: Fixed, rounding: Rounding) -> Wire:
+        """WRAP_SM: wrap, then invert once for each odd half-period and period left."""
         rounded = self.refine(rounded, to.fraction)
+        odd = self._odd_periods(a, rounded, to, rounding)
         wrapped = self._wrap(rounded, to)
+        if odd.constant:
+            return self.add(self.negate(wrapped), constant(-1, to.fraction)) if odd.low else wrapped
+        wide = self.refine(wrapped, to.fraction)
+        out = self.net(to.lowest, to.highest, to.fraction)
+        return self._cell(("invert", wide, odd), out, lambda out: cells.Invert(wide, odd, out))
+
+    def _odd_periods(self, a: Wire, rounded: Wire, to: Fixed, rounding: Rounding) -> Wire:
+        """Is the number of half-periods and periods that were left odd; see `fixed._fold`."""
+        if rounding not in HGQ2_FOLDS:
+            first, second = (self._one_bit(rounded, to.width - n) for n in (0, 1))
+            return self._logic(cells.Gate.XOR, first, second)
         drop = a.fraction - to.fraction
         fine = a if drop >= 0 else self.refine(a, to.fraction)
         drop = max(drop, 0)
@@ -240,12 +256,7 @@ class ModuleBuilder:
         beyond = self.choose(above, ONE, below)
         nearest = self.refine(self.round(a, to.fraction, Rounding.RND), to.fraction)
         second = self._one_bit(nearest, to.width - 1)
-        odd = self._logic(cells.Gate.XOR, self._logic(cells.Gate.AND, first, beyond), second)
-        if odd.constant:
-            return self.add(self.negate(wrapped), constant(-1, to.fraction)) if odd.low else wrapped
-        wide = self.refine(wrapped, to.fraction)
-        out = self.net(to.lowest, to.highest, to.fraction)
-        return self._cell(("invert", wide, odd), out, lambda out: cells.Invert(wide, odd, out))
+        return self._logic(cells.Gate.XOR, self._logic(cells.Gate.AND, first, beyond), second)
 
     def _one_bit(self, a: Wire, place: int) -> Wire:
         """Bit ``place`` of a two's complement code, as a wire of codes 0 and 1."""

@@ -50,8 +50,8 @@ class _Lowering:
     names: dict[str, int] = field(default_factory=dict[str, int])
 
     def module_name(self, label: str) -> str:
-        """A fresh Verilog name made from a label."""
-        stem = identifier(label)
+        """A fresh Verilog name made from a label; the Graph's name keeps networks apart."""
+        stem = f"{identifier(self.graph.name)}_{identifier(label)}"
         self.names[stem] = self.names.get(stem, -1) + 1
         return f"{stem}_{self.names[stem]}"
 
@@ -113,7 +113,8 @@ def _lower_node(state: _Lowering, node: Node) -> Wires:
         case moves.Move():
             places = np.arange(1, operands[0].size + 1).reshape(1, *operands[0].shape)
             moved = op.move(places, operands[0].shape)[0]
-            return np.concatenate([operands[0].ravel(), _wires((1,), [ZERO])])[moved - 1]
+            offered = np.concatenate([operands[0].ravel(), _wires((1,), [ZERO])])
+            return _wires(node.type.shape, list(offered[moved.ravel() - 1]))
         case moves.Concat():
             return np.concatenate(operands, axis=op.axis)
         case ops.Relu() | ops.Quantize() | ops.Table():

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hairtrigger.rtl import cells
-from hairtrigger.rtl.netlist import Cell, Instance, Module, Wire
+from hairtrigger.rtl.netlist import Cell, Instance, Module, Show, Wire
 from hairtrigger.rtl.pipeline import Timed, last_needed, net_widths
 
 
@@ -169,7 +169,7 @@ def _body(out: Printer, timed: Timed) -> set[str]:
         def show(wire: Wire, at: int = start) -> str:
             return _delayed(wire, at, timed)
 
-        text = _cell(out, part, show(part.inputs[0]), part.expression(show))
+        text = _cell(out, part, show)
         read.update(re.findall(r"\bn\d+(?:_d\d+)?\b(?!\[)", text))
         _registers(out, timed, part.output.net, part.output.width, need)
     for wire in timed.module.outputs:
@@ -178,13 +178,15 @@ def _body(out: Printer, timed: Timed) -> set[str]:
     return read
 
 
-def _cell(out: Printer, cell: Cell, selector: str, text: str) -> str:
+def _cell(out: Printer, cell: Cell, show: Show) -> str:
     """Print one cell; gives the text in which names count as read."""
     name, width = _name(cell.output.net), cell.output.width
+    text = cell.expression(show)
     if not isinstance(cell, cells.Lookup):
         out(f"wire {span(width)}{name} = {text};")
         return text
     out(f"reg {span(width)}{name};")
+    selector = show(cell.a)
     out("always @* begin")
     with out.indent():
         out(f"case ({selector})")
