@@ -16,12 +16,13 @@ import re
 from dataclasses import fields
 from enum import Enum
 from itertools import groupby
-from typing import Any, cast
+from math import prod
+from types import UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hairtrigger.errors import GraphError
+from hairtrigger.errors import GraphError, HairtriggerError
 from hairtrigger.fixed import Fixed, IntArray, Overflow, Rounding
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.graph import Graph, Node
@@ -176,7 +177,14 @@ class _Parser:
         if "*" in token:
             self.at -= 1
             raise self.fail("one integer")
-        return int(token)
+        return self.small(token)
+
+    def small(self, digits: str) -> int:
+        """Digits as an integer that NumPy can hold."""
+        if len(digits) > 19 or abs(int(digits)) >= 1 << 62:
+            self.at -= 1
+            raise self.fail("a number of at most 62 bits")
+        return int(digits)
 
     def shape(self) -> Shape:
         self.take("mark", "[")
@@ -190,15 +198,17 @@ class _Parser:
 
     def array(self, shape: Shape) -> IntArray:
         self.take("mark", "{")
-        found: list[NDArray[np.int64]] = []
+        values: list[int] = []
+        counts: list[int] = []
         while self.peek() != ("mark", "}"):
             value, _, count = self.take("run").partition("*")
-            found.append(np.full(int(count or 1), int(value), dtype=np.int64))
+            values.append(self.small(value))
+            counts.append(self.small(count or "1"))
         self.take("mark", "}")
-        flat = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-        if flat.size != int(np.prod(shape, dtype=np.int64)):
-            raise self.fail(f"{int(np.prod(shape, dtype=np.int64))} numbers for shape {shape}")
-        return flat.reshape(shape)
+        if sum(counts) != prod(shape) or min(shape, default=1) < 1:
+            self.at -= 1
+            raise self.fail(f"{prod(shape)} numbers for shape {shape}")
+        return np.repeat(np.array(values, dtype=np.int64), counts).reshape(shape)
 
     def value(self) -> Any:
         kind, token = self.peek()
@@ -209,12 +219,11 @@ class _Parser:
                 return self.integer()
             case "type":
                 self.at += 1
-                integer, _, fraction = token[1:].partition(".")
-                fixed = Fixed(token[0] == "s", int(integer), int(fraction))
-                return TensorType.uniform(self.shape(), fixed)
+                integer, fraction = (self.small(digits) for digits in token[1:].split("."))
+                return TensorType.uniform(self.shape(), Fixed(token[0] == "s", integer, fraction))
             case "lit":
                 self.at += 1
-                return Literal(self.array(self.shape()), int(token[4:]))
+                return Literal(self.array(self.shape()), self.small(token[4:]))
             case "name":
                 self.at += 1
                 return self.named(token)
@@ -247,6 +256,20 @@ class _Parser:
         return self.integer()
 
     def node(self, place: int) -> Node:
+        """``%place = Op(operands, attributes) : type @"label"``; any error names its line."""
+        start = self.at
+        try:
+            return self.checked_node(place)
+        except HairtriggerError as error:
+            if error.problem.startswith("Line "):
+                raise
+            at = self.tokens[start][2]
+            line = self.text.count("\n", 0, at) + 1
+            raise GraphError(
+                f"Line {line} of the Graph's text: {error.problem}", error.fix
+            ) from None
+
+    def checked_node(self, place: int) -> Node:
         if self.place() != place:
             self.at -= 1
             raise self.fail(f"%{place}")
@@ -255,6 +278,8 @@ class _Parser:
         if name not in OPS:
             self.at -= 1
             raise self.fail("one of " + ", ".join(OPS))
+        hints = get_type_hints(OPS[name])
+        expected = {f.name: hints[f.name] for f in fields(OPS[name])}
         self.take("mark", "(")
         operands: list[int] = []
         attributes: dict[str, Any] = {}
@@ -265,14 +290,19 @@ class _Parser:
                 attribute = self.take("name")
                 self.take("mark", "=")
                 attributes[attribute] = self.value()
+                if not _fits(attributes[attribute], expected.get(attribute)):
+                    self.at -= 1
+                    raise self.fail(f"a value that attribute {attribute} of {name} can have")
             if self.peek() == ("mark", ","):
                 self.at += 1
         self.take("mark", ")")
-        if set(attributes) != {f.name for f in fields(OPS[name])}:
-            raise self.fail(f"the attributes {[f.name for f in fields(OPS[name])]} of {name}")
+        if set(attributes) != set(expected):
+            self.at -= 1
+            raise self.fail(f"the attributes {list(expected)} of {name}")
         self.take("mark", ":")
         written = self.value()
         if not isinstance(written, TensorType):
+            self.at -= 1
             raise self.fail("a type")
         label = ""
         if self.peek() == ("mark", "@"):
@@ -287,24 +317,37 @@ class _Parser:
         while self.peek() == ("mark", "%"):
             nodes.append(self.node(len(nodes)))
         self.take("name", "return")
-        outputs: dict[str, int] = {}
+        names: list[str] = []
+        outputs: list[int] = []
         while True:
-            output = self.string()
+            names.append(self.string())
             self.take("mark", "=")
-            outputs[output] = self.place()
+            outputs.append(self.place())
             if self.peek() != ("mark", ","):
                 break
             self.at += 1
         if self.peek()[0] != "end":
             raise self.fail("the end")
-        return Graph(name, tuple(nodes), tuple(outputs.values()), tuple(outputs))
+        return Graph(name, tuple(nodes), tuple(outputs), tuple(names))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Has ``value`` the annotated type of its attribute?"""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is not tuple:
+        return isinstance(hint, type) and isinstance(value, hint)
+    parts = get_args(hint)
+    if not isinstance(value, tuple):
+        return False
+    items = cast(tuple[Any, ...], value)
+    if parts[-1] is Ellipsis:
+        return all(_fits(item, parts[0]) for item in items)
+    return len(items) == len(parts) and all(map(_fits, items, parts))
 
 
 def parse(text: str) -> Graph:
     """The Graph that a text stands for, verified. Raises `GraphError` with the line."""
-    try:
-        graph = _Parser(text).graph()
-    except (ValueError, TypeError) as error:
-        raise GraphError(f"The text is no Graph: {error}.") from None
+    graph = _Parser(text).graph()
     verify(graph)
     return graph
