@@ -1,0 +1,201 @@
+"""The figures of a report as inline SVG: self-contained, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from hairtrigger.report.summary import Curve, Display, Estimate, Profile, Training
+
+COLOURS = ("#1b1f24", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
+"""Of the models in order; told apart by colour-blind people too (Okabe and Ito)."""
+MARKERS = ("s", "o", "^", "D", "v")
+SIGNAL, NOISE, GRID = "#d55e00", "#8a9099", "#e3e6ea"
+STATIONS = {9: ("BI", "BI", "BI", "BM1", "BM1", "BM2", "BM2", "BO", "BO")}
+STATIONS[4] = ("BI", "BM1", "BM2", "BO")
+SHOWN_STRIPS = 96
+"""Fewest strips of an event display: a quarter of the image, so that single ones can be seen."""
+
+
+@cache
+def _style() -> dict[str, Any]:
+    """mplhep's ATLAS style at the size of a page, in a font that comes with matplotlib."""
+    import mplhep
+
+    return {
+        **mplhep.style.ATLAS,
+        "font.family": ["DejaVu Sans"],
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 9,
+        "axes.labelsize": 10,
+        "axes.titlesize": 10,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "legend.fontsize": 8.5,
+        "lines.markersize": 3.6,
+        "lines.linewidth": 1.2,
+        "axes.linewidth": 0.8,
+        "xtick.major.size": 5,
+        "xtick.minor.size": 2.5,
+        "ytick.major.size": 5,
+        "ytick.minor.size": 2.5,
+        "figure.constrained_layout.use": True,
+        "figure.autolayout": False,
+        "axes.formatter.use_mathtext": False,  # it takes ten times as long
+        "svg.fonttype": "path",
+        "mathtext.fontset": "dejavusans",
+    }
+
+
+def _draw(name: str, alt: str, width: float, height: float, paint: Any) -> str:
+    """One figure of ``width`` x ``height`` inches as an <svg> element that scales with the page."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**_style(), "svg.hashsalt": name}):
+        figure = Figure(figsize=(width, height))
+        FigureCanvasSVG(figure)
+        paint(figure.add_subplot())
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    label = alt.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return re.sub(
+        r'<svg [^>]*?width="[^"]*"[^>]*?viewBox="([^"]*)"[^>]*>|'
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        lambda m: (
+            f'<svg role="img" aria-label="{label}" viewBox="{m[1] or m[2]}" '
+            'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        ),
+        svg,
+        count=1,
+    )
+
+
+def _points(edges: Sequence[float], estimates: Sequence[Estimate]) -> tuple[np.ndarray, ...]:
+    """Middles, half widths, values and both errors of the bins that had events."""
+    full = [n for n, e in enumerate(estimates) if e.value is not None]
+    low, high = np.asarray(edges[:-1])[full], np.asarray(edges[1:])[full]
+    values = np.array([estimates[n].value for n in full], float)
+    down = values - np.array([estimates[n].low for n in full], float)
+    up = np.array([estimates[n].high for n in full], float) - values
+    return (low + high) / 2, (high - low) / 2, values, np.stack([down, up]).clip(0)
+
+
+def _bars(axes: Any, number: int, of: int, label: str, edges: Any, estimates: Any) -> None:
+    """Points with both errors; those of several models stand side by side in their bin."""
+    x, half, y, error = _points(edges, estimates)
+    axes.errorbar(
+        x + half * 0.4 * (number - (of - 1) / 2),
+        y,
+        error,
+        fmt=MARKERS[number % len(MARKERS)],
+        color=COLOURS[number % len(COLOURS)],
+        elinewidth=1.0,
+        label=label,
+        zorder=2 + number,
+    )
+
+
+def turn_on(curves: Sequence[Curve]) -> str:
+    """Efficiency against true pT of every model, for one threshold."""
+    threshold = curves[0].threshold_gev
+
+    def paint(axes: Any) -> None:
+        for number, curve in enumerate(curves):
+            _bars(axes, number, len(curves), curve.model, curve.edges_gev, curve.efficiency)
+        axes.axvline(threshold, color=NOISE, linestyle=":", linewidth=1)
+        axes.axhline(1, color=GRID, linewidth=0.8, zorder=0)
+        axes.set_xlim(curves[0].edges_gev[0], curves[0].edges_gev[-1])
+        axes.set_ylim(0, 1.3)
+        axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
+        axes.set_ylabel("efficiency")
+        axes.legend(loc="upper left", title=rf"$p_\mathrm{{T}}$ > {threshold:g} GeV, simulation")
+
+    names = ", ".join(curve.model for curve in curves)
+    alt = f"Turn-on curve at {threshold:g} GeV of {names}"
+    return _draw(f"turn-on-{threshold:g}", alt, 4.4, 3.6, paint)
+
+
+def resolution(profiles: Sequence[Profile]) -> str:
+    """Spread of the predicted pT against the true one."""
+
+    def paint(axes: Any) -> None:
+        for number, profile in enumerate(profiles):
+            _bars(axes, number, len(profiles), profile.model, profile.edges_gev, profile.values)
+        axes.set_xlim(profiles[0].edges_gev[0], profiles[0].edges_gev[-1])
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
+        axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
+        axes.set_ylabel(r"mean |predicted $-$ true $p_\mathrm{T}$| [GeV]")
+        axes.legend(loc="upper left", title="one muon, simulation")
+
+    return _draw("resolution", "Resolution in transverse momentum", 4.4, 3.6, paint)
+
+
+def training(trainings: Sequence[Training]) -> str:
+    """Loss against epoch: training dashed, validation solid."""
+
+    def paint(axes: Any) -> None:
+        for number, run in enumerate(trainings):
+            colour = COLOURS[number % len(COLOURS)]
+            epochs = np.arange(1, len(run.loss) + 1)
+            axes.plot(epochs, run.loss, color=colour, linestyle="--", linewidth=0.9)
+            axes.plot(epochs, run.validation_loss, color=colour, label=run.model)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss")
+        positive = [value for run in trainings for value in (*run.loss, *run.validation_loss)]
+        if min(positive, default=0) > 0:
+            axes.set_yscale("log")
+        axes.legend(loc="upper right", title="solid: validation, dashed: training")
+
+    return _draw("training", "Loss against epoch", 4.4, 3.6, paint)
+
+
+def event_display(number: int, image: np.ndarray, signal: np.ndarray, display: Display) -> str:
+    """One event: ``image`` and ``signal`` (rows, strips) of 0 and 1, cut to the muons.
+
+    Strips that a muon fired are coloured, those of noise alone grey.
+    """
+    first, end = _window(signal if signal.any() else image)
+    rows = len(image)
+
+    def paint(axes: Any) -> None:
+        from matplotlib.collections import PatchCollection
+        from matplotlib.patches import Rectangle
+
+        for wanted, colour in ((signal == 0, NOISE), (signal == 1, SIGNAL)):
+            fired = np.argwhere((image == 1) & wanted)
+            boxes = [Rectangle((strip - 0.5, row - 0.4), 1, 0.8) for row, strip in fired]
+            axes.add_collection(PatchCollection(boxes, facecolor=colour, linewidth=0))
+        for row in range(rows):
+            axes.axhline(row, color=GRID, linewidth=0.6, zorder=0)
+        names = STATIONS.get(rows, tuple(map(str, range(rows))))
+        starts = [row for row in range(rows) if row == 0 or names[row] != names[row - 1]]
+        middles = [(a + b - 1) / 2 for a, b in zip(starts, [*starts[1:], rows], strict=True)]
+        axes.set_yticks(middles, [names[row] for row in starts])
+        axes.tick_params(axis="y", which="both", length=0)
+        axes.minorticks_off()
+        axes.set_xlim(first - 0.5, end - 0.5)
+        axes.set_ylim(-0.6, rows - 0.4)
+        axes.set_xlabel("strip")
+
+    return _draw(f"display-{number}", display.caption, 4.4, 2.3, paint)
+
+
+def _window(image: np.ndarray) -> tuple[int, int]:
+    """First strip and one after the last of a window around all hits, SHOWN_STRIPS or wider."""
+    strips = np.flatnonzero(image.any(axis=0))
+    if not len(strips):
+        strips = np.array([image.shape[1] // 2])
+    middle = int(strips.min() + strips.max()) // 2
+    size = min(max(SHOWN_STRIPS, int(np.ptp(strips)) + 32), image.shape[1])
+    first = min(max(middle - size // 2, 0), image.shape[1] - size)
+    return first, first + size

@@ -1,0 +1,109 @@
+"""Writes the page: one HTML file that needs nothing else, every number of it from the summary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hairtrigger.report import figures
+from hairtrigger.report.summary import Confusion, Curve, Estimate, Summary
+
+TEMPLATE = "template.html.j2"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of the events of ``Evaluation.displays``, in order: uint8 (events, rows, strips).
+
+    ``signal`` holds the strips that a muon fired, ``images`` those and the noise.
+    """
+
+    images: np.ndarray
+    signal: np.ndarray
+
+
+def render(summary: Summary, graph_text: str, pictures: Pictures | None = None) -> str:
+    """The page as HTML text. ``graph_text`` is the Graph in its readable form."""
+    import jinja2
+
+    evaluation = summary.evaluation
+    drawn: dict[str, object] = {"turn_on": [], "displays": [], "resolution": "", "training": ""}
+    if evaluation is not None:
+        drawn["turn_on"] = [figures.turn_on(curves) for curves in _by_threshold(evaluation.turn_on)]
+        if evaluation.resolution:
+            drawn["resolution"] = figures.resolution(evaluation.resolution)
+        if evaluation.training:
+            drawn["training"] = figures.training(evaluation.training)
+        if pictures is not None:
+            drawn["displays"] = [
+                (display, figures.event_display(number, image, signal, display))
+                for number, (display, image, signal) in enumerate(
+                    zip(evaluation.displays, pictures.images, pictures.signal, strict=True)
+                )
+            ]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        number=number, estimate=estimate, share=share, whole=whole, wall=wall
+    )
+    page = environment.get_template(TEMPLATE)
+    return page.render(s=summary, graph_text=graph_text, drawn=drawn, shades=shades)
+
+
+def _by_threshold(curves: Sequence[Curve]) -> list[list[Curve]]:
+    thresholds = sorted({curve.threshold_gev for curve in curves})
+    return [[c for c in curves if c.threshold_gev == threshold] for threshold in thresholds]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits and no exponent where that can be read."""
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def estimate(measured: Estimate) -> str:
+    """An Estimate with its interval: ``0.883 (0.879 to 0.887)``, as fine as the interval needs."""
+    if measured.value is None or measured.low is None or measured.high is None:
+        return "no events"
+    width = measured.high - measured.low
+    places = 3 if width <= 0 else min(max(0, 1 - math.floor(math.log10(width))), 9)
+    value, low, high = (f"{x:.{places}f}" for x in (measured.value, measured.low, measured.high))
+    return f"{value} ({low} to {high})"
+
+
+def whole(count: int) -> str:
+    """A count with a thin space every three digits."""
+    return f"{count:,}".replace(",", "\u2009")
+
+
+def share(value: float | None) -> str:
+    """A share in per cent."""
+    return "" if value is None else f"{number(100 * value)} %"
+
+
+def wall(seconds: float) -> str:
+    """Wall time: ``0.4 s``, ``12 s``, ``3 min 20 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def shades(confusion: Confusion) -> list[list[tuple[int, float]]]:
+    """Counts of a confusion matrix, each with its share of its row."""
+    return [
+        [(count, count / sum(row) if sum(row) else 0.0) for count in row]
+        for row in confusion.counts
+    ]
