@@ -115,16 +115,18 @@ class ModuleBuilder:
     # --- quantizing ----------------------------------------------------------------------------
 
     def narrow(self, a: Wire, low: int, high: int, fraction: int) -> Wire:
-        """The same wire where it is known to stay between ``low`` and ``high`` (in 2**-fraction).
-
-        Bits that the tighter interval does not need are left out.
+        """The same wire where it is known to be a whole code from ``low`` to ``high``, in units of
+        ``2**-fraction``. Bits that this leaves without meaning are dropped.
         """
-        up = a.fraction - fraction
-        # Known bounds in units of the wire's own LSB, rounded inwards: codes are whole.
-        known_low = low << up if up >= 0 else -((-low) >> -up)
-        known_high = high << up if up >= 0 else high >> -up
-        best_low, best_high = max(a.low, known_low), min(a.high, known_high)
-        if (best_low, best_high) == (a.low, a.high) or a.constant:
+        if a.constant:
+            return a
+        drop = a.fraction - fraction
+        if drop > 0:
+            a = self._cast(a, drop, -((-a.low) >> drop), a.high >> drop)
+            drop = 0
+        # Bounds in units of the wire's own LSB, rounded inwards: codes are whole.
+        best_low, best_high = max(a.low, -((-low) >> -drop)), min(a.high, high >> -drop)
+        if (best_low, best_high) == (a.low, a.high):
             return a
         cell = self._source.get(a.net)
         if isinstance(cell, cells.Sum) and cell.output.fraction == a.fraction:
@@ -333,7 +335,8 @@ class ModuleBuilder:
         larger = self.choose(self.compare(Relation.GE, a, b), a, b)
         fraction = max(a.fraction, b.fraction)
         low = max(a.low << (fraction - a.fraction), b.low << (fraction - b.fraction))
-        return self.narrow(larger, low, 1 << 62, fraction)
+        high = max(a.high << (fraction - a.fraction), b.high << (fraction - b.fraction))
+        return self.narrow(larger, low, high, fraction)
 
     def argmax(self, wires: Sequence[Wire]) -> Wire:
         """Place of the largest, the first of equals, by a tree of comparisons."""

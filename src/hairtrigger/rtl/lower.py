@@ -225,7 +225,8 @@ def _lower_kernels(state: _Lowering, chain: Sequence[int]) -> Wires:
         kernel = state.kernels[key]
         reads = [at.inputs[n] for n in kernel.reads]
         if kernel.module.body:
-            wires = state.top.instance(kernel.module, reads, f"{identifier(label)}_at_{number}")
+            name = f"{identifier(label)}_{chain[0]}_at_{number}"
+            wires = state.top.instance(kernel.module, reads, name)
         else:
             wires = _passed_through(kernel.module, reads)
         for n, wire in zip(at.outputs, wires, strict=True):
