@@ -242,7 +242,9 @@ def _root() -> Path:
 
 
 def _refused(what: str, done: process.Finished) -> ToolError:
+    # Verilator's advice on every message is longer than the message.
+    said = [line for line in done.output.splitlines() if not re.match(r"\s*:? ?\.\.\. ", line)]
     return ToolError(
-        what + process.quote(process.first_lines(done.output, _MARKS)),
+        what + process.quote(process.first_lines("\n".join(said), _MARKS)),
         "mend the Verilog at the first line named above",
     )

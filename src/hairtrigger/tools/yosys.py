@@ -221,6 +221,7 @@ def count(
 ) -> Resources:
     """Resources of ``top`` from ``stat -json``'s modules, summed over all instances."""
     cells = _sum_instances(modules, top)
+    del cells["$scopeinfo"]  # remembers where a flattened module stood; no hardware
 
     def total(names: Iterable[str]) -> int:
         return sum(cells[name] for name in names)
