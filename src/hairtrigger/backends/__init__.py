@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from hairtrigger.backends import onnx
+from hairtrigger.backends import onnx, rtl
 from hairtrigger.backends.base import Artifact, Backend
 from hairtrigger.errors import InputError, UnsupportedError
 
 GROUP = "hairtrigger.backends"
-BUILT_IN: dict[str, Backend] = {"onnx": onnx}
+BUILT_IN: dict[str, Backend] = {"onnx": onnx, "rtl": rtl}
 
 
 def find_backend(name: str) -> Backend:

@@ -1,4 +1,4 @@
-"""A Graph compiled for a part and a clock: the Verilog, its latency, and the layout of its buses."""
+"""A Graph compiled for a part and a clock: Verilog, latency, and the layout of its buses."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""Writes a design as a project: Verilog, self-checking testbench, Vivado script, clock constraint."""
+"""Writes a design as a project: Verilog, testbench, Vivado script and clock constraint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from hairtrigger.errors import StorageError
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph.emulate import emulate_codes
-from hairtrigger.rtl.bits import pack
+from hairtrigger.rtl.bits import Packed, pack
 from hairtrigger.rtl.design import Design
 from hairtrigger.rtl.verilog import span
 
@@ -48,12 +50,8 @@ def design_files(folder: Path, design: Design) -> list[Path]:
     return [folder / "kernels.v", folder / f"{design.name}.v"]
 
 
-def _hex(packed: IntArray | object) -> str:
-    import numpy as np
-
-    rows = np.asarray(packed, dtype=np.uint8)
-    if rows.shape[1] == 0:
-        rows = np.zeros((len(rows), 1), dtype=np.uint8)
+def _hex(packed: Packed) -> str:
+    rows = packed if packed.shape[1] else np.zeros((len(packed), 1), dtype=np.uint8)
     return "".join(row[::-1].tobytes().hex() + "\n" for row in rows)
 
 
@@ -90,7 +88,7 @@ puts "worst slack in ns: [get_property SLACK [get_timing_paths]]"
 def testbench(design: Design, events: int) -> str:
     """A self-checking testbench in Verilog-2005: drives every vector, with gaps, and compares."""
     top, ins, outs = design.name, design.in_bits, design.out_bits
-    return f"""// Drives stimulus.hex into {top} and compares with expected.hex; prints PASS or FAIL.
+    return f"""// Drives stimulus.hex into {top}, compares with expected.hex, prints PASS or FAIL.
 `timescale 1ns / 1ps
 module {top}_tb;
     reg clk = 1'b0;
