@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from hairtrigger.fixed import IntArray
 from hairtrigger.frontends.hgq_pools import pool_padding
-from hairtrigger.frontends.hgq_quantizers import read_format, to_numpy, to_tensor
+from hairtrigger.frontends.hgq_quantizers import (
+    Format,
+    apply_format,
+    read_format,
+    to_numpy,
+    to_tensor,
+)
 from hairtrigger.frontends.hgq_tables import (
     Function,
     add_table,
@@ -85,29 +91,30 @@ def dense_table(net: Net, layer: Any, x: Wire) -> Wire:
     wide = (*shape, layer.n_out)
     if layer.enable_iq:
         x = net.quantize(x, read_format(layer.iq, wide))
-    if read_format(layer.toq, wide) is None:
+    form = read_format(layer.toq, wide)
+    if form is None:
         net.fail("its table quantizer toq is a dummy.", "Train it with a fixed-point quantizer.")
-    place = _network_table(net, layer, net.solid(x).place)
-    result = net.add(GlobalSum((len(shape) - 1,)), Wire(place))
+    place = _network_table(net, layer, net.solid(x).place, form)
+    result = net.add(GlobalSum((len(shape) - 1,)), net.affine(Wire(place), form))
     return net.add(Relu(), result) if _is_relu(layer) else result
 
 
-def _network_table(net: Net, layer: Any, place: int) -> int:
+def _network_table(net: Net, layer: Any, place: int, form: Format) -> int:
     place, x, fraction = on_one_grid(net.builder, place, net.label)
     shape = x.low.shape
     step = 2.0 ** -x.source.ravel().astype(np.float64)
+    elements = np.arange(math.prod(shape))
 
     def values(codes: IntArray) -> NDArray[np.float64]:
         numbers = exact_float32(codes[:, None] * step).reshape(len(codes), *shape)
         result = layer.module(to_tensor(numbers)[..., None], training=False)
         if layer.enable_bn:
             result = layer.bn_module(result, training=False) / math.sqrt(layer.n_in)
-        result = to_numpy(layer.toq(result, training=False))
-        return result.reshape(len(codes), -1).astype(np.float64)
+        return apply_format(form, to_numpy(result).reshape(len(codes), -1), elements)
 
     entries = fill(x.low.ravel(), x.high.ravel(), values, "It")
-    select = np.arange(math.prod(shape)).reshape(shape)
     first = int(x.low.min())
+    select = elements.reshape(shape)
     return add_table(net.builder, place, entries, first, fraction, select, net.label)
 
 

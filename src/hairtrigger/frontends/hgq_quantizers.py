@@ -66,7 +66,7 @@ def quantizer_problem(quantizer: Any) -> str | None:
         )
     if not inner.built:
         return f"quantizer {quantizer.name!r} is not built; call the model on data once"
-    if (to_numpy(inner.kif[1]) < _UNTRACED).any():
+    if (trained_kif(inner)[1] < _UNTRACED).any():
         return (
             f"quantizer {quantizer.name!r} wraps, but its range was reset and never traced; run "
             "hgq.utils.trace_minmax on calibration data"
@@ -103,7 +103,7 @@ def read_format(quantizer: Any, shape: Shape) -> Format | None:
     if quantizer.config.q_type == "dummy":
         return None
     inner = quantizer.quantizer
-    k, i, f = (_elements(inner, array, shape) for array in inner.kif)
+    k, i, f = (_elements(inner, array, shape) for array in trained_kif(inner))
     if quantizer.scaler is not None:
         shift = math.frexp(quantizer.scaler)[1] - 1
         i, f = i + shift, f - shift
@@ -158,8 +158,24 @@ def in_pieces(function: Callable[..., Any], *arrays: NDArray[Any]) -> Real:
     return result.reshape(shape)
 
 
-def _elements(inner: Any, array: Any, shape: Shape) -> IntArray:
-    values = to_numpy(inner.bw_mapper.bw_to_x(array, (1, *shape)))[0]
+def trained_kif(inner: Any) -> tuple[IntArray, IntArray, IntArray]:
+    """Sign, integer and fraction bits of an HGQ2 fixed-point quantizer, in the shape it trains.
+
+    Its own property ``kif`` says the same through the backend, which compiles for every shape.
+    """
+    k = to_numpy(inner._k).astype(np.int64)
+    i = np.rint(to_numpy(inner._i)).astype(np.int64)
+    if hasattr(inner, "_f"):
+        return k, i, np.rint(to_numpy(inner._f)).astype(np.int64)
+    return k, i, np.rint(to_numpy(inner._b)).astype(np.int64) - i
+
+
+def _elements(inner: Any, array: IntArray, shape: Shape) -> IntArray:
+    from hgq.quantizer.internal import DefaultBitwidthMapper
+
+    if type(inner.bw_mapper) is DefaultBitwidthMapper:
+        return np.broadcast_to(array, (1, *shape))[0]
+    values = to_numpy(inner.bw_mapper.bw_to_x(to_tensor(array), (1, *shape)))[0]
     return np.rint(values).astype(np.int64)
 
 
@@ -174,10 +190,10 @@ def _short(number: float) -> bool:
 
 
 def to_numpy(x: Any) -> NDArray[Any]:
-    """A Keras tensor as an array."""
-    from keras import ops
+    """A Keras tensor or variable as an array."""
+    from keras import Variable, ops
 
-    return np.asarray(ops.convert_to_numpy(x))
+    return np.asarray(ops.convert_to_numpy(x.value if isinstance(x, Variable) else x))
 
 
 def to_tensor(x: NDArray[Any]) -> Any:

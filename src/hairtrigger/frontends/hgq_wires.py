@@ -165,13 +165,13 @@ class Net:
             return wire
         if wire.function is not None:
             place = function_table(self.builder, wire.place, wire.function, form, self.label)
-            return self._affine(Wire(place), form)
+            return self.affine(Wire(place), form)
         op = Quantize(form.type, form.rounding, form.overflow)
         if wire.raw is None:
-            return self._affine(self.add(self._narrowed(op, wire), wire), form)
+            return self.affine(self.add(self._narrowed(op, wire), wire), form)
         place = self.builder.add(op, wire.place, label=self.label)
         self._claim(_Reading(place, wire.raw, form, self.label))
-        return self._affine(Wire(place), form)
+        return self.affine(Wire(place), form)
 
     def _narrowed(self, op: Quantize, wire: Wire) -> Quantize:
         """The same values in a type without bits that no value reaches.
@@ -184,7 +184,8 @@ class Net:
             return op
         return Quantize(op.bounds([self.type(wire).range()]).cover(), op.rounding, op.overflow)
 
-    def _affine(self, wire: Wire, form: Format) -> Wire:
+    def affine(self, wire: Wire, form: Format) -> Wire:
+        """The scale and shift behind a quantizer."""
         if form.affine is None:
             return wire
         shape = (1,) * len(self.shape(wire))
