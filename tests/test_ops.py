@@ -234,6 +234,7 @@ def table(*select: int, fraction: int = 0) -> ops.Table:
 
 VECTOR = TensorType.uniform((4,), Fixed(True, 3, 4))
 IMAGE = TensorType.uniform((5, 5, 2), Fixed(False, 1, 0))
+LINE = TensorType.uniform((4, 1), Fixed(True, 3, 4))
 WIDE = TensorType.uniform((4,), Fixed(True, 39, 0))
 FINE = TensorType.uniform((4,), Fixed(True, -20, 60))
 
@@ -276,6 +277,8 @@ FINE = TensorType.uniform((4,), Fixed(True, -20, 60))
         (moves.Reshape((5,)), [VECTOR], "Reshape"),
         (moves.Transpose((0, 0, 1)), [IMAGE], "Transpose"),
         (moves.Pad(((-1, 0),)), [VECTOR], "Pad"),
+        (moves.Pad(((0, 99999999),)), [VECTOR], "elements"),
+        (linear.MaxPool((1,), (1,), ((0, 99999999),)), [LINE], "pixels"),
         (moves.Crop(((3, 2),)), [VECTOR], "Crop"),
         (moves.Crop(((2, 2),)), [VECTOR], "no elements"),
         (moves.Concat(0), [VECTOR, IMAGE], "Concat"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from hairtrigger.errors import GraphError
 from hairtrigger.fixed import IntArray, shift_codes
 from hairtrigger.graph.ops import Op, Pairs, Types, require, rescale
-from hairtrigger.graph.types import Literal, Range, Shape, TensorType
+from hairtrigger.graph.types import MAX_SIZE, Literal, Range, Shape, TensorType
 
 _EXACT_IN_FLOAT64 = 2.0**53
 
@@ -306,6 +307,8 @@ def window_shape(image: Shape, window: Shape, strides: tuple[int, ...], padding:
         all(r >= 0 for r in room),
         f"A window of {window} does not fit image {image} with padding {padding}.",
     )
+    padded = prod(n + sum(p) for n, p in zip(image, padding, strict=True))
+    require(padded <= MAX_SIZE, f"Padding {padding} gives {padded} pixels.")
     return tuple(r // s + 1 for r, s in zip(room, strides, strict=True))
 
 

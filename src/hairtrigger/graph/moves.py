@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph.ops import Op, Pairs, Types, require, rescale
-from hairtrigger.graph.types import Range, Shape, TensorType
+from hairtrigger.graph.types import MAX_SIZE, Range, Shape, TensorType
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -50,8 +51,7 @@ class Reshape(Move):
 
     def check(self, shape: Shape) -> None:
         require(
-            np.prod(shape, dtype=np.int64) == np.prod(self.shape, dtype=np.int64)
-            and all(n >= 0 for n in self.shape),
+            prod(shape) == prod(self.shape) and all(n >= 0 for n in self.shape),
             f"Reshape to {self.shape} cannot take shape {shape}.",
         )
 
@@ -86,6 +86,8 @@ class Pad(Move):
             len(self.padding) == len(shape) and all(min(pair) >= 0 for pair in self.padding),
             f"Pad by {self.padding} cannot take shape {shape}.",
         )
+        padded = prod(n + sum(pair) for n, pair in zip(shape, self.padding, strict=True))
+        require(padded <= MAX_SIZE, f"Pad by {self.padding} gives {padded} elements.")
 
     def move(self, x: NDArray[Scalar], shape: Shape) -> NDArray[Scalar]:
         return np.pad(x, ((0, 0), *self.padding))

@@ -27,7 +27,7 @@ from hairtrigger.fixed import Fixed, IntArray, Overflow, Rounding
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.graph import Graph, Node
 from hairtrigger.graph.types import Literal, Shape, TensorType
-from hairtrigger.graph.verify import verify
+from hairtrigger.graph.verify import verify_border, verify_node
 
 OPS: dict[str, type[ops.Op]] = {
     op.__name__: op
@@ -151,7 +151,7 @@ class _Parser:
 
     def fail(self, expected: str) -> GraphError:
         if self.at >= len(self.tokens):
-            return self._error(self.text, len(self.text), "the end", expected)
+            return self._error(self.text, len(self.text.rstrip()), "the end", expected)
         _, found, end = self.tokens[self.at]
         return self._error(self.text, end, found, expected)
 
@@ -255,11 +255,12 @@ class _Parser:
         self.take("mark", "%")
         return self.integer()
 
-    def node(self, place: int) -> Node:
-        """``%place = Op(operands, attributes) : type @"label"``; any error names its line."""
+    def add_node(self, nodes: list[Node]) -> None:
+        """Read one node, append and verify it; any error names its line."""
         start = self.at
         try:
-            return self.checked_node(place)
+            nodes.append(self.node(len(nodes)))
+            verify_node(nodes, len(nodes) - 1)
         except HairtriggerError as error:
             if error.problem.startswith("Line "):
                 raise
@@ -269,7 +270,8 @@ class _Parser:
                 f"Line {line} of the Graph's text: {error.problem}", error.fix
             ) from None
 
-    def checked_node(self, place: int) -> Node:
+    def node(self, place: int) -> Node:
+        """``%place = Op(operands, attributes) : type @"label"``"""
         if self.place() != place:
             self.at -= 1
             raise self.fail(f"%{place}")
@@ -315,7 +317,7 @@ class _Parser:
         name = self.string()
         nodes: list[Node] = []
         while self.peek() == ("mark", "%"):
-            nodes.append(self.node(len(nodes)))
+            self.add_node(nodes)
         self.take("name", "return")
         names: list[str] = []
         outputs: list[int] = []
@@ -349,5 +351,5 @@ def _fits(value: Any, hint: Any) -> bool:
 def parse(text: str) -> Graph:
     """The Graph that a text stands for, verified. Raises `GraphError` with the line."""
     graph = _Parser(text).graph()
-    verify(graph)
+    verify_border(graph)
     return graph

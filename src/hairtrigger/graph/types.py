@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ Shape = tuple[int, ...]
 
 MAX_FRACTION = 256
 """Finest and (negative) coarsest LSB, as a power of two, so that every number fits a float64."""
+
+MAX_SIZE = 1 << 26
+"""Most elements of a tensor, so that a slip in a shape is an error and not a full memory."""
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -39,7 +43,8 @@ class TensorType:
     see `Fixed` for their meaning. Elements of no bits are always zero and are stored as
     ``(False, 0, 0)``, so equal types are equal arrays. Codes of a tensor are integers in units of
     ``2**-lsb``, where ``lsb`` is the finest fraction of any element.
-    Raises `GraphError` for an empty shape, and where codes would have more than `MAX_WIDTH` bits.
+    Raises `GraphError` for an empty shape, one of more than `MAX_SIZE` elements, formats that do
+    not broadcast to it, and where codes would have more than `MAX_WIDTH` bits.
     """
 
     shape: Shape
@@ -53,9 +58,19 @@ class TensorType:
         shape = tuple(int(n) for n in shape)
         if any(n < 1 for n in shape):
             raise GraphError(f"A tensor of shape {shape} has no elements.", "Leave it out.")
-        k = np.broadcast_to(np.asarray(signed, dtype=np.bool_), shape)
-        i = np.broadcast_to(np.asarray(integer, dtype=np.int64), shape)
-        f = np.broadcast_to(np.asarray(fraction, dtype=np.int64), shape)
+        if prod(shape) > MAX_SIZE:
+            raise GraphError(
+                f"A tensor of shape {shape} has over {MAX_SIZE} elements.", "Split it."
+            )
+        try:
+            k = np.broadcast_to(np.asarray(signed, dtype=np.bool_), shape)
+            i = np.broadcast_to(np.asarray(integer, dtype=np.int64), shape)
+            f = np.broadcast_to(np.asarray(fraction, dtype=np.int64), shape)
+        except ValueError:
+            shapes = [np.shape(a) for a in (signed, integer, fraction)]
+            raise GraphError(
+                f"Formats of shapes {shapes} do not broadcast to a tensor of shape {shape}."
+            ) from None
         alive = k + i + f > 0
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "signed", _frozen(k & alive))
@@ -99,7 +114,7 @@ class TensorType:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def bits(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hairtrigger.errors import GraphError
-from hairtrigger.graph.graph import Graph, check_operands
+from hairtrigger.graph.graph import Graph, Node, check_operands
 from hairtrigger.graph.ops import Input
 
 
@@ -13,20 +15,29 @@ def verify(graph: Graph) -> None:
     Rules: operands come first and are as many as the op takes; every type is what the op infers
     from its operands' types; inputs and outputs have distinct names; there is an output.
     """
-    for place, node in enumerate(graph.nodes):
-        check_operands(node.op, node.operands, place)
-        try:
-            inferred = node.op.infer([graph.nodes[n].type for n in node.operands])
-        except GraphError as error:
-            raise GraphError(
-                f"%{place} {type(node.op).__name__} {node.label!r}: {error.problem}", error.fix
-            ) from None
-        if inferred != node.type:
-            raise GraphError(
-                f"%{place} {type(node.op).__name__} {node.label!r} claims a type that its operands "
-                f"do not give it.",
-                "Build Graphs with Builder, which infers every type.",
-            )
+    for place in range(len(graph.nodes)):
+        verify_node(graph.nodes, place)
+    verify_border(graph)
+
+
+def verify_node(nodes: Sequence[Node], place: int) -> None:
+    """The rules for one node, given those before it."""
+    node = nodes[place]
+    check_operands(node.op, node.operands, place)
+    where = f"%{place} {type(node.op).__name__} {node.label!r}"
+    try:
+        inferred = node.op.infer([nodes[n].type for n in node.operands])
+    except GraphError as error:
+        raise GraphError(f"{where}: {error.problem}", error.fix) from None
+    if inferred != node.type:
+        raise GraphError(
+            f"{where} claims a type that its operands do not give it.",
+            "Build Graphs with Builder, which infers every type.",
+        )
+
+
+def verify_border(graph: Graph) -> None:
+    """The rules for inputs and outputs."""
     names = [node.op.name for node in graph.nodes if isinstance(node.op, Input)]
     _distinct("Input", names)
     _distinct("Output", list(graph.output_names))
