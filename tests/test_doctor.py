@@ -11,7 +11,7 @@ from hairtrigger.tools import doctor
 @pytest.fixture(scope="module", autouse=True)
 def tool_cache(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HAIRTRIGGER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HAIRTRIGGER_CACHE", str(tmp_path_factory.getbasetemp() / "tool-cache"))
         yield
 
 

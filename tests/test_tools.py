@@ -1,5 +1,6 @@
 """The compiler, Verilator and Yosys on small hand-written Verilog, and their failures."""
 
+import errno
 import shutil
 import sys
 import time
@@ -18,7 +19,7 @@ WIDTHS = (1, 8, 33, 64, 65, 300)
 def tool_cache(tmp_path_factory: pytest.TempPathFactory):
     """One cache for the module, so that Verilator's runtime is compiled once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HAIRTRIGGER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HAIRTRIGGER_CACHE", str(tmp_path_factory.getbasetemp() / "tool-cache"))
         yield
 
 
@@ -393,6 +394,17 @@ def test_old_entries_go_and_used_ones_stay(tmp_path: Path, monkeypatch: pytest.M
     assert {"thing-0", "thing-5"} <= kept
 
 
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    source = write(tmp_path, adder(8))
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(StorageError, match="No space left"):
+        verilator.build([source], "top", 8, 8, tmp_path)
+    assert list(tmp_path.iterdir()) == [source]
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     file = tmp_path / "file"
     file.write_text("")
@@ -436,6 +448,20 @@ def test_a_compilation_error_gives_its_first_lines_and_the_command(tmp_path: Pat
     ]
     with pytest.raises(ToolError, match=r"(?s)bad\.cpp.*error: expected.*Command: .*-O0.*-c"):
         compiler.compile_objects(compiler.find_compiler(), units, ["-O0"])
+
+
+def test_the_other_compilations_end_with_the_first_failure(tmp_path: Path):
+    slow = "#!/bin/sh\ncase $* in *bad.cpp*) exit 1;; *) exec sleep 60;; esac\n"
+    fake = write(tmp_path, slow, "fake-c++")
+    fake.chmod(0o755)
+    names = ("bad", "good", "third")
+    units = [
+        compiler.Unit(write(tmp_path, "", f"{name}.cpp"), tmp_path / f"{name}.o") for name in names
+    ]
+    started = time.perf_counter()
+    with pytest.raises(ToolError, match=r"compiling bad\.cpp"):
+        compiler.compile_objects(compiler.Compiler((str(fake),), "1"), units)
+    assert time.perf_counter() - started < 20
 
 
 def test_a_time_limit_ends_the_program(tmp_path: Path):

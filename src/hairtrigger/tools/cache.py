@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from hairtrigger.errors import StorageError
+from hairtrigger.errors import HairtriggerError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +61,11 @@ def obtain(folder: Path, kind: str, key: str, fill: Callable[[Path], None]) -> P
         raise _storage_error(folder, error) from error
     try:
         fill(unfinished)
-        try:
-            _publish(unfinished, entry)
-        except OSError as error:
-            raise _storage_error(folder, error) from error
+        _publish(unfinished, entry)
+    except HairtriggerError:
+        raise
+    except OSError as error:
+        raise _storage_error(folder, error) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     _forget_oldest(folder, kind)
@@ -86,14 +87,6 @@ def is_whole(entry: Path) -> bool:
         log.warning("%s is damaged (%s) and will be made again", entry, error)
         return False
     return True
-
-
-def copy_in(source: Path, entry: Path) -> None:
-    """Copy a finished file into an entry that is being filled, its permissions too."""
-    try:
-        shutil.copy2(source, entry / source.name)
-    except OSError as error:
-        raise _storage_error(entry.parent, error) from error
 
 
 def _publish(unfinished: Path, entry: Path) -> None:
@@ -124,7 +117,9 @@ def _forget_oldest(folder: Path, kind: str) -> None:
 
 
 def _storage_error(folder: Path, error: OSError) -> StorageError:
+    where = f" ({error.filename})" if error.filename else ""
     return StorageError(
-        f"the tool cache {folder} cannot be written: {error.strerror or error}",
-        "free space there, or set HAIRTRIGGER_CACHE to a folder that can be written",
+        f"a tool's result cannot be written to {folder}: {error.strerror or error}{where}",
+        "free space there and in the temporary folder, or set HAIRTRIGGER_CACHE to a folder that "
+        "can be written",
     )

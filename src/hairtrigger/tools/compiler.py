@@ -82,8 +82,9 @@ def compile_objects(
     """Compile every unit to its object file, ``jobs`` at a time, the largest source first.
 
     ``flags`` go to every unit, before its own. Raises ToolError with the compiler's first errors;
-    the units not yet started are then dropped.
+    then, and when interrupted, the other compilations end at once.
     """
+    group = process.Group()
     ordered = sorted(units, key=lambda unit: unit.source.stat().st_size, reverse=True)
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         tasks = [
@@ -93,6 +94,7 @@ def compile_objects(
                 f"compiling {unit.source.name}",
                 folder,
                 timeout_s,
+                group,
             )
             for unit in ordered
         ]
@@ -103,6 +105,7 @@ def compile_objects(
         finally:
             for task in tasks:
                 task.cancel()
+            group.end()
 
 
 def link(
@@ -117,11 +120,19 @@ def link(
     """Link ``objects`` to an executable, or to a shared library when ``shared``."""
     kind = ("-shared",) if shared else ()
     command = [*compiler.command, *kind, *objects, "-o", program, *flags]
-    _run(command, f"linking {program.name}", folder, None)
+    _run(command, f"linking {program.name}", folder, None, None)
 
 
-def _run(command: list[str | Path], doing: str, folder: Path | None, timeout: float | None) -> None:
-    done = process.run(command, tool="the C++ compiler", folder=folder, timeout_s=timeout)
+def _run(
+    command: list[str | Path],
+    doing: str,
+    folder: Path | None,
+    timeout_s: float | None,
+    group: process.Group | None,
+) -> None:
+    done = process.run(
+        command, tool="the C++ compiler", folder=folder, timeout_s=timeout_s, group=group
+    )
     if done.status != 0:
         raise ToolError(
             f"the C++ compiler failed at {doing} ({process.describe_status(done.status)})"

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,29 @@ class Finished:
     seconds: float
 
 
+class Group:
+    """Programs run from several threads, that end together when one of them fails."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = False
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def add(self, process: "subprocess.Popen[bytes]") -> None:
+        """Take ``process`` in, or end it at once when the group has ended already."""
+        with self._lock:
+            self._processes.append(process)
+            if self._ended:
+                end_group(process)
+
+    def end(self) -> None:
+        """End whatever still runs, and whatever is added later."""
+        with self._lock:
+            self._ended = True
+            for process in self._processes:
+                end_group(process)
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -34,8 +58,11 @@ def run(
     extra_env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
     timeout_s: float | None = None,
+    group: "Group | None" = None,
 ) -> Finished:
     """Run ``command`` to its end; standard output and error come back as one text.
+
+    ``group`` lets another thread end the program early.
 
     The program gets a process group of its own, and the whole group ends when the time limit
     passes or the caller is interrupted, so that no compiler or ABC process outlives us.
@@ -43,7 +70,7 @@ def run(
     Raises ToolError when the program cannot be started or runs longer than ``timeout_s``.
     """
     words = [str(word) for word in command]
-    started = time.monotonic()
+    start = time.monotonic()
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(
@@ -60,6 +87,8 @@ def run(
                 f"{tool} could not be started: {error.strerror or error} ({words[0]})",
                 "run `hairtrigger doctor` to see which tools work",
             ) from error
+        if group is not None:
+            group.add(process)
         try:
             process.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -72,13 +101,14 @@ def run(
         except BaseException:
             end_group(process)
             raise
-        return Finished(process.returncode, _text(log), time.monotonic() - started)
+        return Finished(process.returncode, _text(log), time.monotonic() - start)
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End a process started in its own session, with everything that it started."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """End a process started in its own session, with everything that it started, if it runs."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

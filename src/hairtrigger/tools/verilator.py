@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def build(
     def fill(path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="hairtrigger-build-") as work:
             program = _compile(sources, top, in_bits, out_bits, Path(work), cxx, jobs, timeout_s)
-            cache.copy_in(program, path)
+            shutil.copy2(program, path / program.name)
 
     entry = cache.obtain(where, "simulator", key, fill)
     return Simulator(entry / "simulator", top, in_bits, out_bits, version())
@@ -148,7 +149,7 @@ def _compile(
 def _runtime(cxx: compiler.Compiler, jobs: int) -> list[Path]:
     """Verilator's own C++ files, compiled once for a compiler."""
     names = ("verilated", "verilated_threads")
-    flags = [*_CXX_FLAGS, "-O2"]
+    flags = [*_CXX_FLAGS, *_FAST]
     key = cache.content_key([version(), *cxx.command, cxx.version, *flags, *names])
 
     def fill(path: Path) -> None:
