@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from hairtrigger.errors import GraphError
-from hairtrigger.fixed import IntArray, Overflow, Rounding, quantize_codes, shift_codes
+from hairtrigger.fixed import BoolArray, IntArray, Overflow, Rounding, quantize_codes, shift_codes
 from hairtrigger.graph.types import Literal, Range, Shape, TensorType
 
 Types = Sequence[TensorType]
@@ -111,23 +111,35 @@ class Quantize(Op):
     def bounds(self, operands: Sequence[Range]) -> Range:
         """Interval of the result: tight where nothing overflows, else the format's own."""
         (x,) = operands
-        t = self.type
-        full = t.range()
         if self.overflow in (Overflow.SAT, Overflow.SAT_SYM):
             low, high = (self._apply(code, x.fraction) for code in (x.low, x.high))
             return Range(low, high, self.type.fraction)
-        # Saturating to one more bit shows who stays inside, without overflow on the way.
-        low, high = self._unbounded(x, self.rounding)
-        inside = (low >= full.low) & (high <= full.high) & (t.width > 0)
-        if self.overflow is Overflow.WRAP_SM:
-            # Its half-periods are counted on the value rounded to nearest.
-            lower, higher = self._unbounded(x, Rounding.RND)
-            inside &= (lower >= full.low) & (higher <= full.high)
+        full = self.type.range()
+        low, high = self._rounded(x, self.rounding)
+        leaves = self.overflows(x)
         return Range(
-            np.where(inside, low, full.low), np.where(inside, high, full.high), full.fraction
+            np.where(leaves, full.low, low), np.where(leaves, full.high, high), full.fraction
         )
 
-    def _unbounded(self, x: Range, rounding: Rounding) -> tuple[IntArray, IntArray]:
+    def rounds(self, x: Range) -> BoolArray:
+        """Elements of an operand in ``x`` that may lie between the steps of their format."""
+        return x.alive & (x.fraction > self.type.fraction)
+
+    def overflows(self, x: Range) -> BoolArray:
+        """Elements of an operand in ``x`` that may, rounded, leave their format."""
+        full = self.type.range()
+        symmetric = self.type.signed & (self.overflow is Overflow.SAT_SYM)
+        lowest = np.where(symmetric, -full.high, full.low)
+        low, high = self._rounded(x, self.rounding)
+        leaves = (low < lowest) | (high > full.high)
+        if self.overflow is Overflow.WRAP_SM:
+            # Some of its half-periods are counted on the value rounded to nearest.
+            low, high = self._rounded(x, Rounding.RND)
+            leaves |= (low < lowest) | (high > full.high)
+        return x.alive & (leaves | (self.type.width == 0))
+
+    def _rounded(self, x: Range, rounding: Rounding) -> tuple[IntArray, IntArray]:
+        """Ends of ``x``, rounded; those that leave the format saturate at one more bit."""
         t = self.type
         low, high = (
             quantize_codes(
