@@ -167,9 +167,9 @@ def test_convolutions_2d() -> None:
     def build(x: Any) -> Any:
         a = q.QConv2D(4, 3, padding="same", activation="relu")(x)
         b = q.QMaxPooling2D(2, padding="same")(a)
-        c = q.QConv2D(4, (2, 3), strides=(1, 2), padding="same", groups=2)(b)
-        d = q.QConv2D(2, 2, strides=2)(a)
-        return [c, q.QConv2D(2, 3, strides=2, padding="same", use_bias=False)(x), d]
+        c = q.QConv2D(4, 3, strides=(1, 2), padding="same", groups=2)(b)
+        d = q.QConv2D(4, 3, strides=2, groups=2)(a)
+        return [c, d, q.QConv2D(2, (2, 3), strides=2, padding="same", use_bias=False)(x)]
 
     with QuantizerConfigScope(place="datalane", heterogeneous_axis=(3,)):
         graph = assert_exact(model_of(build, (7, 6, 2)), input_format=FORMAT)
@@ -181,7 +181,7 @@ def test_convolutions_1d_with_every_padding() -> None:
         a = q.QConv1D(4, 3, padding="same", strides=2, activation="relu")(x)
         with QuantizerConfigScope(place="datalane", heterogeneous_axis=(2,)):
             b = q.QConv1D(4, 3, padding="causal")(a)
-        return q.QConv1D(2, 2, padding="valid")(q.QBatchNormalization()(b))
+        return q.QConv1D(4, 3, padding="valid")(q.QBatchNormalization()(b))
 
     assert_exact(model_of(build, (9, 4)))
 
@@ -476,6 +476,29 @@ def test_models_without_a_graph_of_layers() -> None:
     assert "number of events" in refused(keras.Model(open_length, Quantizer("dummy")(open_length)))
     with pytest.raises(InputError, match="load_model"):
         from_hgq("model.keras")
+
+
+# --- beyond float32 ------------------------------------------------------------------------------
+
+
+def test_graph_stays_exact_where_float32_does_not() -> None:
+    """Sums past 2**24 LSB: Keras rounds, the Graph agrees with float64, which does not."""
+    wide = QuantizerConfig("kif", i0=2, f0=14, heterogeneous_axis=())
+    heavy = QuantizerConfig("kbi", "weight", b0=16, i0=2)
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, q.QDense(3, iq_conf=wide, kq_conf=heavy)(inputs))
+    rng = np.random.default_rng(0)
+    model.layers[1]._kernel.assign(rng.normal(0, 1, (4, 3)))
+    graph = from_hgq(model)
+    codes = random_codes(graph.input_ops[0].type, 0)
+    (ours,) = emulate_codes(graph, [codes])
+    layer = model.layers[1]
+    kernel, bias = (
+        keras.ops.convert_to_numpy(w).astype(float) for w in (layer.qkernel, layer.qbias)
+    )
+    exact = (codes * 2.0**-14) @ kernel + bias
+    assert np.array_equal(ours * 2.0 ** -graph.output_types[0].lsb, exact)
+    assert not np.array_equal(model.predict_on_batch(codes * np.float32(2.0**-14)), exact)
 
 
 # --- comparing with Keras ------------------------------------------------------------------------
