@@ -1,27 +1,233 @@
-"""Runs a Graph with the fastest engine that is exact for it, and says which one ran."""
+"""Runs a Graph with the fastest engine that is exact for it, and says which one ran and why."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hairtrigger.backends.onnx import Border, content_key, shape_problems, to_onnx
+from hairtrigger.backends.onnx_session import Session
+from hairtrigger.errors import InputError, UnsupportedError
 from hairtrigger.fixed import IntArray
-from hairtrigger.graph.emulate import Inputs, decode, emulate_codes, encode
+from hairtrigger.graph.emulate import (
+    Inputs,
+    as_codes,
+    check_codes,
+    check_inputs,
+    chunk_size,
+    decode,
+    emulate_codes,
+    encode_checked,
+)
+from hairtrigger.graph.exact import FLOAT32, FLOAT64, float_exact
 from hairtrigger.graph.graph import Graph
+from hairtrigger.graph.ops import Input
+
+FP32 = "onnxruntime-fp32"
+FP64 = "onnxruntime-fp64"
+EMULATOR = "emulator"
+ENGINES = (FP32, FP64, EMULATOR)
+"""Fastest first."""
+
+_CARRIERS = {FP32: FLOAT32, FP64: FLOAT64}
+
+CHUNK_BYTES = 4 << 20
+CHUNK_EVENTS = 4096
+"""The largest tensor of a chunk takes at most so much in ONNX Runtime: chunks stay in caches."""
+
+Prepare = Callable[[Input, NDArray[Any]], NDArray[np.integer[Any]]]
+"""Codes of some events of an Input, in any integer dtype."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a Graph gave: ``codes`` and real ``values`` of each output, and the ``engine``'s name."""
+    """What a Graph gave.
+
+    ``codes`` and real ``values`` of each output, arrays (events, *shape); the ``engine`` that ran
+    and ``why`` it was chosen.
+    """
 
     codes: tuple[IntArray, ...]
     values: tuple[NDArray[np.float64], ...]
     engine: str
+    why: str
 
 
-def run(graph: Graph, inputs: Inputs) -> Run:
-    """Run on real numbers; see `hairtrigger.graph.encode` for what is taken."""
-    codes = emulate_codes(graph, encode(graph, inputs))
-    return Run(codes, decode(graph, codes), "emulator")
+@dataclass(frozen=True)
+class Plan:
+    """How a Graph is run: the engine, the reason for it, its loaded model, and events in a chunk
+    that keep memory small."""
+
+    engine: str
+    why: str
+    session: Session | None
+    chunk: int
+
+
+def run(
+    graph: Graph,
+    inputs: Inputs,
+    *,
+    engine: str | None = None,
+    threads: int | None = None,
+    chunk: int | None = None,
+) -> Run:
+    """Run on real numbers; see `hairtrigger.graph.encode` for what is taken.
+
+    ``engine``: one of `ENGINES`, or None for the fastest that is exact. ``threads``: chunks worked
+    on at once, None for the processors at hand; ``chunk``: events in one, None for as many as
+    keep memory small. Neither changes a result. Raises `InputError` for inputs and arguments that
+    cannot be used, `UnsupportedError` with all reasons for an engine that is not exact.
+    """
+    plan = prepare(graph, engine)
+    arrays = check_inputs(graph, inputs)
+    return _in_chunks(graph, plan, arrays, _encode, threads, chunk)
+
+
+def run_codes(
+    graph: Graph,
+    codes: Sequence[IntArray],
+    *,
+    engine: str | None = None,
+    threads: int | None = None,
+    chunk: int | None = None,
+) -> Run:
+    """As `run`, on codes: one integer array (events, *shape) for each Input, in units of its LSB.
+
+    Codes that their type does not hold raise `InputError`.
+    """
+    plan = prepare(graph, engine)
+    arrays = check_inputs(graph, tuple(codes))
+    for op, x in zip(graph.input_ops, arrays, strict=True):
+        if x.dtype.kind not in "iub":
+            raise InputError(
+                f"Codes of input {op.name!r} have dtype {x.dtype}.",
+                "Give integers, or real numbers to run().",
+            )
+    return _in_chunks(graph, plan, arrays, _check, threads, chunk)
+
+
+@lru_cache(maxsize=8)
+def prepare(graph: Graph, engine: str | None = None) -> Plan:
+    """Choose the engine and load the model; equal Graphs share the last few.
+
+    Raises `UnsupportedError`, `InputError`; see `run`.
+    """
+    engine, why = choose_engine(graph, engine)
+    if engine == EMULATOR:
+        return Plan(engine, why, None, chunk_size(graph))
+    model = to_onnx(graph, carrier=_CARRIERS[engine], border=Border.CODES)
+    name = f"the model of Graph {graph.name!r}"
+    session = Session(graph, model.SerializeToString(), content_key(graph), name)
+    largest = max(node.type.size for node in graph.nodes)
+    chunk = min(CHUNK_EVENTS, max(1, CHUNK_BYTES // (8 * largest)))
+    return Plan(engine, why, session, chunk)
+
+
+def choose_engine(graph: Graph, engine: str | None = None) -> tuple[str, str]:
+    """The engine that runs a Graph, and why. Raises `UnsupportedError`, `InputError`; see `run`."""
+    if engine is not None:
+        if engine not in ENGINES:
+            raise InputError(
+                f"There is no engine {engine!r}.", f"Use one of {', '.join(ENGINES)}, or None."
+            )
+        reasons = _reasons(graph, engine)
+        if reasons:
+            raise UnsupportedError(
+                f"{engine} is not exact for Graph {graph.name!r}:"
+                + "".join(f"\n  - {reason}" for reason in reasons),
+                "Leave engine=None to have the fastest exact one, or quantize to fewer bits.",
+            )
+        return engine, "it was asked for"
+    refused: list[str] = []
+    for name in (FP32, FP64):
+        reasons = _reasons(graph, name)
+        if not reasons:
+            return name, "; ".join([*refused, f"{name} is exact"])
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        refused.append(f"{name} is not exact: {reasons[0]}{more}")
+    return EMULATOR, "; ".join(refused)
+
+
+def _reasons(graph: Graph, engine: str) -> list[str]:
+    """Why an engine cannot run a Graph exactly; empty if it can."""
+    if engine == EMULATOR:
+        return []
+    return shape_problems(graph) or list(float_exact(graph, _CARRIERS[engine]).reasons)
+
+
+def _encode(op: Input, part: NDArray[Any]) -> NDArray[np.integer[Any]]:
+    ready = as_codes(op, part)  # small integers stay small
+    return encode_checked(op, part) if ready is None else ready
+
+
+def _check(op: Input, part: NDArray[Any]) -> NDArray[np.integer[Any]]:
+    codes = part.astype(np.int64, copy=False)
+    check_codes(op.type, codes)
+    return codes
+
+
+def _in_chunks(
+    graph: Graph,
+    plan: Plan,
+    arrays: tuple[NDArray[Any], ...],
+    prepare_part: Prepare,
+    threads: int | None,
+    chunk: int | None,
+) -> Run:
+    """All events through an engine, a chunk at a time: only results are kept for all of them."""
+    threads = _positive("threads", threads, _processors())
+    events = len(arrays[0]) if arrays else 1
+    outs = tuple(np.empty((events, *t.shape), dtype=np.int64) for t in graph.output_types)
+    # No chunk is so large that a thread is left without one.
+    step = min(_positive("chunk", chunk, plan.chunk), max(1, -(-events // threads)))
+
+    def work(start: int) -> None:
+        part = slice(start, start + step)
+        codes = [prepare_part(op, x[part]) for op, x in zip(graph.input_ops, arrays, strict=True)]
+        if plan.session is None:
+            results = emulate_codes(graph, [x.astype(np.int64, copy=False) for x in codes])
+        else:
+            results = plan.session.run_codes(codes)
+        for out, result in zip(outs, results, strict=True):
+            out[part] = result
+
+    starts = range(0, events, step)
+    if threads == 1 or len(starts) == 1:
+        for start in starts:
+            work(start)
+    else:
+        _in_threads(work, starts, threads)
+    return Run(outs, decode(graph, outs), plan.engine, plan.why)
+
+
+def _in_threads(work: Callable[[int], None], starts: range, threads: int) -> None:
+    with ThreadPoolExecutor(threads) as pool:
+        tasks = [pool.submit(work, start) for start in starts]
+        try:
+            for task in tasks:
+                task.result()
+        finally:  # after a failure or Ctrl-C no other chunk starts
+            for task in tasks:
+                task.cancel()
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    known = getattr(os, "sched_getaffinity", None)
+    return len(known(0)) if known else os.cpu_count() or 1
+
+
+def _positive(name: str, number: int | None, default: int) -> int:
+    if number is None:
+        return default
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        raise InputError(f"{name}={number!r} is no whole number from 1 on.", f"Leave out {name}.")
+    return int(number)

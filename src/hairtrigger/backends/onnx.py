@@ -21,6 +21,7 @@ import numpy as np
 
 from hairtrigger import __version__
 from hairtrigger.backends.onnx_ops import write
+from hairtrigger.backends.onnx_session import KEY, Session
 from hairtrigger.backends.onnx_sheet import Sheet, Value
 from hairtrigger.errors import StorageError, UnsupportedError
 from hairtrigger.fixed import IntArray
@@ -60,19 +61,18 @@ class OnnxArtifact:
 
     def run_codes(self, codes: Sequence[IntArray]) -> tuple[IntArray, ...]:
         """Through ONNX Runtime, from the file as it is on disk."""
-        from hairtrigger.engines import Session
-
         path = self.files[0]
         try:
             model = path.read_bytes()
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-        return Session(self.graph, model, Border.VALUES, name=str(path)).run_codes(codes)
+        session = Session(self.graph, model, content_key(self.graph), str(path))
+        return tuple(y.astype(np.int64) for y in session.run_codes(codes))
 
 
 def unsupported(graph: Graph, target: Any = None) -> list[str]:
     """Every reason why no exact model of the Graph can be made; empty if one can."""
-    problems = _shape_problems(graph)
+    problems = shape_problems(graph)
     if not problems and not float_exact(graph, FLOAT32).exact:
         problems += float_exact(graph, FLOAT64).reasons
     return problems
@@ -110,7 +110,7 @@ def to_onnx(
     """
     carrier = carrier or choose_carrier(graph)
     exactness = float_exact(graph, carrier)
-    problems = _shape_problems(graph) or list(exactness.reasons)
+    problems = shape_problems(graph) or list(exactness.reasons)
     if problems:
         raise _refusal(graph, f"an exact {carrier.name} model", problems)
     return _model(graph, exactness, border)
@@ -149,6 +149,11 @@ def code_dtype(t: TensorType) -> np.dtype[Any]:
     return np.promote_types(*both)
 
 
+def content_key(graph: Graph) -> str:
+    """What a model's property says of the Graph that it was made from."""
+    return hashlib.sha256(print_graph(graph).encode()).hexdigest()
+
+
 def _refusal(graph: Graph, what: str, problems: Sequence[str]) -> UnsupportedError:
     listed = "".join(f"\n  - {problem}" for problem in problems)
     return UnsupportedError(
@@ -157,7 +162,7 @@ def _refusal(graph: Graph, what: str, problems: Sequence[str]) -> UnsupportedErr
     )
 
 
-def _shape_problems(graph: Graph) -> list[str]:
+def shape_problems(graph: Graph) -> list[str]:
     """What an ONNX model of any number type cannot express."""
     problems: list[str] = []
     if not graph.inputs:
@@ -235,7 +240,7 @@ def _metadata(graph: Graph, exactness: Exactness, border: Border) -> dict[str, s
     return {
         "hairtrigger.version": __version__,
         "hairtrigger.graph": graph.name,
-        "hairtrigger.graph_sha256": hashlib.sha256(print_graph(graph).encode()).hexdigest(),
+        KEY: content_key(graph),
         "hairtrigger.border": border.value,
         "hairtrigger.input_fraction_bits": json.dumps(lsbs),
         "hairtrigger.output_fraction_bits": json.dumps(outs),

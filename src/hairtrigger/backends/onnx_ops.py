@@ -15,6 +15,7 @@ from hairtrigger.backends.onnx_quantize import half_before, quantize, target_sca
 from hairtrigger.backends.onnx_sheet import Sheet, Value, by_channel, compact
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph import linear, moves, ops
+from hairtrigger.graph.exact import live
 from hairtrigger.graph.graph import Graph, Node
 from hairtrigger.graph.linear import gather, window_index
 from hairtrigger.graph.ops import Pairs, Relation
@@ -44,15 +45,6 @@ def write(sheet: Sheet, graph: Graph, ranges: Sequence[Range], inputs: dict[int,
         sheet.where = f"{place}.{type(node.op).__name__}"
         values[place] = _node(sheet, graph, place, [values[n] for n in node.operands], ranges)
     return [values[n] for n in graph.outputs]
-
-
-def live(graph: Graph) -> set[int]:
-    """Places of the nodes that an output depends on."""
-    found: set[int] = set()
-    for place in range(len(graph.nodes) - 1, -1, -1):
-        if place in graph.outputs or any(user in found for user in graph.users[place]):
-            found.add(place)
-    return found
 
 
 def _node(
@@ -199,14 +191,18 @@ def _after(graph: Graph, place: int) -> IntArray:
 
 
 def _half(graph: Graph, place: int) -> np.ndarray | None:
-    """What a Quantize behind a sum adds before it rounds, by channel, if the sum may add it."""
+    """What a Quantize behind a sum adds before it rounds, by channel, if the sum may add it.
+
+    A ReLU between them does not matter: rounding gives 0 for whatever it would have cut.
+    """
     users = set(graph.users[place])
     if len(users) != 1 or place in graph.outputs:
         return None
-    op = graph.nodes[next(iter(users))].op
-    if not isinstance(op, ops.Quantize):
-        return None
-    half = half_before(op, graph.nodes[place].type)
+    (user,) = users
+    op = graph.nodes[user].op
+    if isinstance(op, ops.Relu):
+        return _half(graph, user)
+    half = half_before(op, graph.nodes[place].type) if isinstance(op, ops.Quantize) else None
     return None if half is None or not half.any() else by_channel(half)
 
 

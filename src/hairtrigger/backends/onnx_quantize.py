@@ -130,9 +130,10 @@ def _saturate(sheet: Sheet, r: Value, t: TensorType, overflow: Overflow) -> Valu
     low = t.range().low.astype(np.float64)
     if overflow is Overflow.SAT_SYM:
         low = np.where(t.signed, -high, 0.0)
-    if high.size and (high == high.flat[0]).all() and (low == low.flat[0]).all():
-        limits = (sheet.number(low.flat[0]), sheet.number(high.flat[0]))
-        return replace(r, name=sheet.put("Clip", r.name, *limits))
+    low, high = _one(low), _one(high)
+    # ONNX Runtime cannot load a Clip behind a Relu in float64 (its fusion takes float32 only).
+    if low.ndim == high.ndim == 0 and sheet.real is np.float32:
+        return replace(r, name=sheet.put("Clip", r.name, sheet.number(low), sheet.number(high)))
     above = sheet.put("Max", r.name, sheet.number(r.lay(low)))
     return replace(r, name=sheet.put("Min", above, sheet.number(r.lay(high))))
 

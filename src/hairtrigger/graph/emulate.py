@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hairtrigger.errors import InputError
-from hairtrigger.fixed import IntArray, quantize_codes, shift_codes
+from hairtrigger.fixed import IntArray, Overflow, quantize_codes, shift_codes
 from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import Input
 from hairtrigger.graph.types import TensorType
@@ -28,16 +28,21 @@ def encode(graph: Graph, inputs: Inputs) -> tuple[IntArray, ...]:
     Any real or integer or boolean dtype and memory order is taken. Raises `InputError` for NaN,
     infinity, other dtypes, wrong shapes, and arrays that differ in their number of events.
     """
+    arrays = check_inputs(graph, inputs)
+    return tuple(encode_checked(op, x) for op, x in zip(graph.input_ops, arrays, strict=True))
+
+
+def check_inputs(graph: Graph, inputs: Inputs) -> tuple[NDArray[Any], ...]:
+    """The arrays of `encode`, one for each Input, checked but not yet turned into codes."""
     ops = graph.input_ops
-    arrays = _as_list(ops, inputs)
-    codes = tuple(encode_input(op, x) for op, x in zip(ops, arrays, strict=True))
-    events = {len(x) for x in codes}
-    if len(events) > 1:
+    given = _as_list(ops, inputs)
+    arrays = tuple(_check_input(op, x) for op, x in zip(ops, given, strict=True))
+    if len({len(x) for x in arrays}) > 1:
         raise InputError(
-            f"Inputs hold different numbers of events: {[len(x) for x in codes]}.",
+            f"Inputs hold different numbers of events: {[len(x) for x in arrays]}.",
             "Give every input the same events.",
         )
-    return codes
+    return arrays
 
 
 def _as_list(ops: tuple[Input, ...], inputs: Any) -> list[Any]:
@@ -65,6 +70,11 @@ def _as_list(ops: tuple[Input, ...], inputs: Any) -> list[Any]:
 
 def encode_input(op: Input, x: ArrayLike) -> IntArray:
     """Codes of one Input; see `encode`."""
+    return encode_checked(op, _check_input(op, x))
+
+
+def _check_input(op: Input, x: ArrayLike) -> NDArray[Any]:
+    """An array of the right dtype and shape, with finite numbers only."""
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:
@@ -88,11 +98,45 @@ def encode_input(op: Input, x: ArrayLike) -> IntArray:
             f"Input {op.name!r} holds NaN or infinity, first in event {event}.",
             "Clean the data; a chip has no such number.",
         )
+    return array
+
+
+def encode_checked(op: Input, array: NDArray[Any]) -> IntArray:
+    """Codes of one Input for an array, or a part of one, that `check_inputs` has seen."""
+    t = op.type
+    ready = as_codes(op, array)
+    if ready is not None:
+        return ready.astype(np.int64)
     codes, fraction = _to_integers(array, t.lsb)
     quantized = quantize_codes(
         codes, fraction, t.signed, t.integer, t.fraction, op.rounding, op.overflow
     )
     return shift_codes(quantized, np.where(t.width > 0, t.lsb - t.fraction, 0))
+
+
+def as_codes(op: Input, array: NDArray[Any]) -> NDArray[np.integer[Any]] | None:
+    """The codes of numbers that are codes already and need no rounding, in a small dtype.
+
+    So it is for images of bits, ADC counts and whatever `decode` gave. None where a number lies
+    off the grid or out of range, and for types with more than one format.
+    """
+    fixed = op.type.single
+    if fixed is None or fixed.width == 0 or fixed.fraction < 0 or array.size == 0:
+        return None
+    symmetric = op.overflow is Overflow.SAT_SYM and fixed.signed
+    lowest, highest = fixed.lowest + symmetric, fixed.highest
+    if array.dtype.kind in "iub":
+        integers = array.view(np.uint8) if array.dtype == np.bool_ else array
+        inside = lowest <= int(integers.min()) and int(integers.max()) <= highest
+        return integers if inside and fixed.fraction == 0 else None
+    real = array.astype(np.promote_types(array.dtype, np.float32), copy=False)
+    least, most = float(real.min()), float(real.max())
+    step = 2.0**-fixed.fraction
+    if not lowest * step <= least <= most <= highest * step:
+        return None
+    scaled = real * real.dtype.type(1 / step)
+    codes = scaled.astype(np.min_scalar_type(-highest - 1 if fixed.signed else highest))
+    return codes if bool((codes == scaled).all()) else None
 
 
 def _to_integers(array: NDArray[np.generic], lsb: int) -> tuple[IntArray, IntArray | int]:

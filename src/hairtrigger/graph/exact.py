@@ -19,7 +19,7 @@ from hairtrigger.fixed import IntArray, Overflow, Rounding
 from hairtrigger.graph.graph import Graph, Node
 from hairtrigger.graph.linear import Conv, Dense, GlobalSum, SumPool, window_index
 from hairtrigger.graph.moves import Concat, Move
-from hairtrigger.graph.ops import Add, Constant, Input, Mul, Quantize, Sub
+from hairtrigger.graph.ops import Add, Constant, Input, Mul, Quantize, Relu, Sub
 from hairtrigger.graph.types import Literal, Range
 
 FloatArray = NDArray[np.float64]
@@ -50,8 +50,9 @@ FLOAT64 = FloatFormat("float64", (1 << 53) - 1, 300)
 class Exactness:
     """Whether ``format`` carries a Graph exactly, and why not.
 
-    ``reasons`` names each node that it does not carry; ``sums`` holds for each node of the Graph
-    the largest intermediate result, partial sums in any order included, in units of its LSB.
+    ``reasons`` names each node that it does not carry and that an output needs; ``sums`` holds for
+    each node the largest intermediate result, partial sums in any order included, in units of its
+    LSB.
     """
 
     exact: bool
@@ -81,6 +82,7 @@ def float_exact(graph: Graph, carrier: FloatFormat) -> Exactness:
     sums: list[float] = []
     sizes: list[_Size] = []
     ranges = intervals(graph)
+    needed = live(graph)
     for place, node in enumerate(graph.nodes):
         seen = [ranges[n] for n in node.operands]
         size = _measure(node, seen, [sizes[n] for n in node.operands], ranges[place])
@@ -88,6 +90,8 @@ def float_exact(graph: Graph, carrier: FloatFormat) -> Exactness:
         inside = _inside_quantize(graph, node, sizes, seen)
         worst = max(size.worst, inside.worst)
         sums.append(worst)
+        if place not in needed:
+            continue
         label = f" {node.label!r}" if node.label else ""
         where = f"%{place} {type(node.op).__name__}{label}"
         if worst > carrier.most:
@@ -101,6 +105,15 @@ def float_exact(graph: Graph, carrier: FloatFormat) -> Exactness:
                 f"2**{carrier.exponent}, which {carrier.name} needs to scale without overflow."
             )
     return Exactness(not reasons, tuple(reasons), tuple(sums), carrier)
+
+
+def live(graph: Graph) -> frozenset[int]:
+    """Places of the nodes that an output depends on."""
+    found = set(graph.outputs)
+    for place in range(len(graph.nodes) - 1, -1, -1):
+        if place in found:
+            found.update(graph.nodes[place].operands)
+    return frozenset(found)
 
 
 def intervals(graph: Graph) -> tuple[Range, ...]:
@@ -232,7 +245,11 @@ def _inside_quantize(
     op = node.op
     if not isinstance(op, Quantize):
         return _Size(np.zeros(()), np.zeros((), dtype=np.int64))
-    x, t, operand = sizes[node.operands[0]], op.type, graph.nodes[node.operands[0]].type
+    t, operand = op.type, graph.nodes[node.operands[0]].type
+    source = node.operands[0]
+    while isinstance(graph.nodes[source].op, Relu):  # half an LSB may be added before the ReLU
+        (source,) = graph.nodes[source].operands
+    x = sizes[source]
     alive = t.width > 0
     rounds = alive & (operand.fraction > t.fraction)
     total, fraction = x.total, x.fraction
