@@ -132,9 +132,10 @@ def test_two_relu_quantizers_on_one_wire_stay_two() -> None:
 # --- layers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overflow", ["WRAP", "SAT"])
+@pytest.mark.parametrize("overflow", ["WRAP", "SAT", "SAT_SYM"])
 def test_dense_layers(overflow: str) -> None:
-    with QuantizerConfigScope(place="datalane", overflow_mode=overflow):
+    """Weights and biases too; HGQ2 only rounds weights that were trained to wrap."""
+    with QuantizerConfigScope(place="all", overflow_mode=overflow):
         model = keras.Sequential(
             [
                 keras.Input((4,)),

@@ -15,6 +15,7 @@ from hairtrigger.frontends.hgq_support import functional, problems, walk
 from hairtrigger.frontends.hgq_wires import Net, Wire
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.graph import Builder, Graph, TensorType
+from hairtrigger.graph.emulate import chunk_size
 from hairtrigger.graph.types import Shape
 
 InputFormat = Fixed | TensorType
@@ -142,14 +143,15 @@ def _formats(
 
 
 def keras_values(
-    model: Any, graph: Graph, codes: Sequence[IntArray], batch_size: int = 4096
+    model: Any, graph: Graph, codes: Sequence[IntArray], batch_size: int | None = None
 ) -> tuple[IntArray, ...]:
     """What Keras itself gives for on-grid inputs, as codes of the Graph's output types.
 
     ``codes``: one ``int64`` array (events, *shape) for each Input of ``graph``, the Graph of
     ``model`` (`hairtrigger.graph.encode` makes them from real numbers). Keras computes in float32,
-    in batches of one size, so that it compiles once. Raises `MismatchError` where an output is not
-    on its type's grid and `InputError` where an input does not fit float32.
+    in batches of one size, so that it compiles once; without ``batch_size`` the size follows from
+    the Graph's largest tensor. Raises `MismatchError` where an output is not on its type's grid and
+    `InputError` where an input does not fit float32.
     """
     import_keras()
     from keras import tree
@@ -162,8 +164,9 @@ def keras_values(
     types = graph.output_types
     results = [np.empty((events, *t.shape), dtype=np.int64) for t in types]
     structure = _functional(model)._inputs_struct
-    size = min(batch_size, events)
-    for start in range(0, events, max(size, 1)):
+    limit = batch_size or min(4096, max(64, 8 * chunk_size(graph)))
+    size = min(limit, 1 << max(events - 1, 0).bit_length())
+    for start in range(0, events, size):
         stop = min(start + size, events)
         batch = [_filled(x[start:stop], size) for x in inputs]
         made = model.predict_on_batch(tree.pack_sequence_as(structure, batch))

@@ -20,7 +20,7 @@ from hairtrigger.graph import Builder, Literal
 from hairtrigger.graph.ops import Constant, Mul, Table
 from hairtrigger.graph.types import Range, Shape
 
-MAX_ENTRIES = 1 << 24
+MAX_ENTRIES = 1 << 22
 """Entries of all tables of one layer together; more is not a table but a mistake."""
 
 _CHUNK = 1 << 20

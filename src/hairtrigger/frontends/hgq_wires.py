@@ -263,10 +263,15 @@ def _agree(one: _Reading, two: _Reading, same_type: bool) -> None:
         used = t.integer + t.fraction > 0
         i = max(i, int(t.integer[used].max(initial=0)))
         f = max(f, int(t.fraction[used].max(initial=0)))
-    layers = one.label if one is two else f"{one.label} and {two.label}"
+    if one is two:
+        who = f"Layer {one.label}: its quantizer reads the same input of the model in formats ({a})"
+    else:
+        who = (
+            f"Layers {one.label} and {two.label}: their quantizers read the same input of the "
+            f"model in formats ({a}; {b})"
+        )
     raise ConversionError(
-        f"Layer {layers}: different quantizers read the same input of the model ({a}; {b}), so "
-        "it has no single format.",
+        f"{who} that differ, so the input has no single format.",
         "Give from_hgq(..., input_format=Fixed(...)), the format in which the detector delivers "
         f"the data (for instance Fixed(True, {i}, {f})), or put one Quantizer layer behind the "
         "model's input.",
