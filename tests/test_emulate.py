@@ -30,7 +30,6 @@ from hairtrigger.graph.emulate import check_codes, emulate_nodes
 from hairtrigger.graph.stimulus import ONE_HOT, extreme_codes, join_events, random_codes
 from strategies import codes_for, fixeds, graphs
 
-
 # The package's `emulate` is the function, which hides the module of that name.
 emulate_module = import_module("hairtrigger.graph.emulate")
 

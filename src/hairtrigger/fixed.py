@@ -97,6 +97,8 @@ def shift_codes(codes: IntArray, left: IntArray | int) -> IntArray:
     Shapes broadcast. The caller sees to it that left shifts stay inside ``int64``.
     """
     amount = np.asarray(left, dtype=np.int64)
+    if (amount >= 0).all():
+        return np.left_shift(codes, np.minimum(amount, 63))
     # NumPy leaves shifts by 64 and more undefined; by then every bit is the sign.
     up = np.left_shift(codes, np.clip(amount, 0, 63))
     return np.right_shift(up, np.clip(-amount, 0, 63))

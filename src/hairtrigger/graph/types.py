@@ -183,13 +183,14 @@ class Range:
         Raises `GraphError` where they would not fit ``int64`` with room to add two of them.
         """
         up = np.where(self.alive, lsb - self.fraction, 0)
-        reach = np.maximum(np.abs(self.low), np.abs(self.high)) * 2.0 ** np.minimum(up, 64)
-        if float(reach.max(initial=0)) >= 2.0**61:
-            raise GraphError(
-                f"Codes of an operand need {np.log2(float(reach.max())):.0f} bits in units of "
-                f"2**{-lsb}; the limit is 61.",
-                "Quantize the operands to fewer bits.",
-            )
+        most = max(abs(int(self.low.min())), abs(int(self.high.max())))
+        if most.bit_length() + int(up.max()) > 61:  # each element by itself may yet fit
+            bits = int((_bit_length(np.maximum(-self.low, self.high)) + up)[self.alive].max())
+            if bits > 61:
+                raise GraphError(
+                    f"Codes of an operand need {bits} bits in units of 2**{-lsb}; the limit is 61.",
+                    "Quantize the operands to fewer bits.",
+                )
         return shift_codes(self.low, up), shift_codes(self.high, up)
 
     def map(self, move: Callable[[IntArray], IntArray]) -> Range:

@@ -1,0 +1,47 @@
+"""What is always the same becomes a Constant."""
+
+from __future__ import annotations
+
+from hairtrigger.graph.graph import Graph, Node
+from hairtrigger.graph.ops import Compare, Constant, Input
+from hairtrigger.graph.passes.remove_dead import remove_dead
+from hairtrigger.graph.passes.rewriter import Rewriter
+from hairtrigger.graph.types import Literal, Range
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Nodes that no input can change become Constants.
+
+    Those are nodes whose operands are all Constants, elements of no bits, and comparisons that
+    the operands' types (and the values of Constants) decide.
+    """
+    new = Rewriter(graph)
+    for node in graph.nodes:
+        operands = [new.nodes[n] for n in new.operands(node)]
+        value = None if isinstance(node.op, Input | Constant) else _value(node, operands)
+        if value is None:
+            new.keep(node)
+        else:
+            new.add(Constant(value), (), node.label)
+    return remove_dead(new.finish())
+
+
+def _value(node: Node, operands: list[Node]) -> Literal | None:
+    """The one value of ``node``, or None where it has several."""
+    literals = [x.op.value for x in operands if isinstance(x.op, Constant)]
+    types = [x.type for x in operands]
+    if len(literals) == len(operands):
+        codes = [value.at(t.lsb)[None] for value, t in zip(literals, types, strict=True)]
+        out = node.op.infer(types)
+        return Literal(node.op.evaluate(codes, types, out)[0], out.lsb)
+    if node.type.bits == 0:
+        return Literal(node.type.width, 0)
+    if isinstance(node.op, Compare):
+        reach = node.op.bounds([_range(x) for x in operands])
+        if (reach.low == reach.high).all():
+            return Literal(reach.low, 0)
+    return None
+
+
+def _range(node: Node) -> Range:
+    return node.op.value.range() if isinstance(node.op, Constant) else node.type.range()

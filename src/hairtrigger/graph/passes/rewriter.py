@@ -1,0 +1,64 @@
+"""What the passes share: making a Graph anew, node by node, without inferring what is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hairtrigger.graph.graph import Graph, Node
+from hairtrigger.graph.ops import Op
+from hairtrigger.graph.types import TensorType
+
+
+class Rewriter:
+    """Walk the nodes of ``graph`` in order and call `keep`, `add` or `stand_for` for each.
+
+    ``nodes``: the new nodes so far; ``place``: for each old place visited, the new one.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node] = []
+        self.place: list[int] = []
+
+    def operands(self, node: Node) -> tuple[int, ...]:
+        """New places of the operands of an old node."""
+        return tuple(self.place[n] for n in node.operands)
+
+    def types(self, places: tuple[int, ...]) -> list[TensorType]:
+        """Types of new nodes."""
+        return [self.nodes[n].type for n in places]
+
+    def keep(self, node: Node) -> int:
+        """The old node with its new operands; its type is inferred only if theirs changed."""
+        operands = self.operands(node)
+        types = self.types(operands)
+        if all(a == self.graph.nodes[n].type for a, n in zip(types, node.operands, strict=True)):
+            same = operands == node.operands
+            return self._append(node if same else replace(node, operands=operands))
+        return self._append(Node(node.op, operands, node.op.infer(types), node.label))
+
+    def add(self, op: Op, operands: tuple[int, ...], label: str) -> int:
+        """Another op, with new operands, in the place of an old node. Raises `GraphError`."""
+        return self._append(Node(op, operands, op.infer(self.types(operands)), label))
+
+    def stand_for(self, node: Node, place: int) -> int:
+        """The new node at ``place`` stands for ``node`` too, and takes its label if it has none."""
+        if node.label and not self.nodes[place].label:
+            self.nodes[place] = replace(self.nodes[place], label=node.label)
+        self.place.append(place)
+        return place
+
+    def finish(self) -> Graph:
+        """The new Graph."""
+        outputs = tuple(self.place[n] for n in self.graph.outputs)
+        return replace(self.graph, nodes=tuple(self.nodes), outputs=outputs)
+
+    def _append(self, node: Node) -> int:
+        self.nodes.append(node)
+        self.place.append(len(self.nodes) - 1)
+        return self.place[-1]
+
+
+def has_one_reader(graph: Graph, place: int) -> bool:
+    """Is the node at ``place`` read by one other node, once, and not an output?"""
+    return len(graph.users[place]) == 1 and place not in graph.outputs
