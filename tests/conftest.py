@@ -18,6 +18,14 @@ settings.register_profile("explore", derandomize=False, max_examples=1000, **_CO
 settings.load_profile("fixed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def tool_cache(tmp_path_factory: pytest.TempPathFactory):
+    """One tool cache for the session, so that Verilator's runtime is compiled once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HAIRTRIGGER_CACHE", str(tmp_path_factory.getbasetemp() / "tool-cache"))
+        yield
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden",

@@ -15,14 +15,6 @@ from hairtrigger.tools import cache, compiler, process, simulator, verilator, yo
 WIDTHS = (1, 8, 33, 64, 65, 300)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tool_cache(tmp_path_factory: pytest.TempPathFactory):
-    """One cache for the module, so that Verilator's runtime is compiled once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HAIRTRIGGER_CACHE", str(tmp_path_factory.getbasetemp() / "tool-cache"))
-        yield
-
-
 def ports(in_bits: int, out_bits: int) -> str:
     return (
         f"input wire clk, input wire rst, input wire in_valid, input wire [{in_bits - 1}:0] "
