@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hairtrigger.backends.rtl import simulate, synthesise, unsupported
+from hairtrigger.backends.rtl import build_simulator, simulate, synthesise, unsupported
 from hairtrigger.errors import InputError, StorageError, ToolError, UnsupportedError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes
@@ -260,3 +260,9 @@ def test_equal_graphs_of_other_names_give_modules_of_other_names():
     assert one.top_verilog != two.top_verilog
     assert "module a_conv_0 (" in one.kernels_verilog
     assert "module b_conv_0 (" in two.kernels_verilog
+
+
+@pytest.mark.parametrize("name", ["small", "9 lives", "", "Öl", "wire", "a b/c", "module_"])
+def test_any_name_becomes_one_that_verilog_takes(name: str):
+    design = compile_graph(dataclasses.replace(convolution(2, 2), name=name))
+    build_simulator(design)  # lints

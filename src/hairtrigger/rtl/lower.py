@@ -7,7 +7,6 @@ instantiated at each position. Other ops are laid out in the top module.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from hairtrigger.graph.graph import Graph, Node
 from hairtrigger.graph.types import Literal, Range, TensorType
 from hairtrigger.rtl.adders import multiply_matrix
 from hairtrigger.rtl.build import ZERO, ModuleBuilder
+from hairtrigger.rtl.names import identifier
 from hairtrigger.rtl.netlist import Module, Wire, constant
 
 Wires = NDArray[Any]
@@ -54,12 +54,6 @@ class _Lowering:
         stem = f"{identifier(self.graph.name)}_{identifier(label)}"
         self.names[stem] = self.names.get(stem, -1) + 1
         return f"{stem}_{self.names[stem]}"
-
-
-def identifier(text: str) -> str:
-    """A text as the stem of a Verilog identifier."""
-    stem = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower() or "kernel"
-    return stem if stem[0].isalpha() else f"k_{stem}"
 
 
 def lower(graph: Graph) -> Module:
