@@ -1,0 +1,134 @@
+"""What a study is: data, networks, the meaning of their outputs, and the figures that judge them.
+
+A study is one file with plain functions and one `Study` that names them. The pipeline asks for
+nothing else, so a user's own study runs as ours do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hairtrigger.errors import InputError
+from hairtrigger.train import Data, Heads, History, Tell
+
+Outputs = Mapping[str, NDArray[Any]]
+"""Raw outputs of a network (events, outputs) by the name of the test sample."""
+
+
+class Preset(Protocol):
+    """How large a run is. A study's own frozen dataclass adds its numbers."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Simulated events: to train on, to choose the best epoch by, and the test samples by name.
+
+    The test samples are never trained on. What an event is, is the detector's affair.
+    """
+
+    train: Any
+    validation: Any
+    test: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A Keras model with the weights of its best epoch, and how it came there."""
+
+    model: Any
+    history: History
+
+
+class Train(Protocol):
+    """Trains one network. ``checkpoint`` is a file that lets an interrupted training go on."""
+
+    def __call__(
+        self,
+        preset: Any,
+        samples: Samples,
+        seed: int,
+        *,
+        checkpoint: Path | None = None,
+        progress: Tell | None = None,
+    ) -> Trained: ...
+
+
+class TrainStudent(Protocol):
+    """Trains a student; ``teacher`` is a trained model, None to train without one."""
+
+    def __call__(
+        self,
+        preset: Any,
+        samples: Samples,
+        seed: int,
+        teacher: Any | None,
+        *,
+        start: Any | None = None,
+        checkpoint: Path | None = None,
+        progress: Tell | None = None,
+    ) -> Trained: ...
+
+
+@dataclass(frozen=True)
+class Study:
+    """The functions of a study.
+
+    ``simulate(preset, seed, folder, progress)`` -> `Samples`; ``folder`` holds what is kept between
+    calls, None keeps nothing. ``data(events)`` -> `Data`, what a network sees and learns of events.
+    ``evaluate(outputs, samples)`` -> a frozen dataclass of figures with intervals; ``outputs`` may
+    come from any engine.
+    """
+
+    name: str
+    title: str
+    presets: tuple[Any, ...]
+    heads: Heads
+    simulate: Callable[..., Samples]
+    data: Callable[[Any], Data]
+    teacher: Callable[[], Any]
+    float_student: Callable[[], Any]
+    student: Callable[[], Any]
+    train_teacher: Train
+    train_float_student: TrainStudent
+    train_student: TrainStudent
+    decode: Callable[[NDArray[Any]], Any]
+    evaluate: Callable[[Outputs, Samples], Any]
+
+    def preset(self, name: str) -> Any:
+        """The preset of that name. Raises `InputError` naming those there are."""
+        for preset in self.presets:
+            if preset.name == name:
+                return preset
+        known = ", ".join(preset.name for preset in self.presets)
+        raise InputError(
+            f"The study {self.name!r} has no preset {name!r}.", f"Choose one of: {known}."
+        )
+
+
+def as_outputs(values: Any, size: int) -> NDArray[np.float64]:
+    """Checked raw outputs (events, ``size``) as float64.
+
+    Raises `InputError` for another shape, NaN or infinity.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != size:
+        raise InputError(
+            f"Outputs of shape {array.shape} are not (events, {size}).",
+            "Give the raw outputs of the network, one row an event.",
+        )
+    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise InputError(
+            f"{bad} of {array.size} outputs are NaN or infinite.",
+            "Look for the engine or the training that made them.",
+        )
+    return array

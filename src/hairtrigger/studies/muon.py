@@ -1,0 +1,406 @@
+"""The muon trigger on RPC images: pT, eta, charge and number of muons (docs/studies/muon.md).
+
+The decision of the trigger: an image passes a threshold where at least one muon is predicted (the
+largest of the four count logits is not that of 0) and the predicted pT is not below the threshold.
+An image with no predicted muon has pT 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hairtrigger.detectors import rpc
+from hairtrigger.detectors.rpc_config import RpcConfig
+from hairtrigger.errors import InputError
+from hairtrigger.metrics import Fraction
+from hairtrigger.studies import muon_networks as networks
+from hairtrigger.studies.base import Outputs, Samples, Study, Trained, as_outputs
+from hairtrigger.studies.muon_metrics import (
+    MuonMetrics,
+    MuonPrediction,
+    fake_rate,
+    muon_metrics,
+)
+from hairtrigger.train import (
+    Data,
+    Distillation,
+    FitSettings,
+    Head,
+    Kind,
+    Tell,
+    distill,
+    fit,
+    output_size,
+    output_slices,
+    truth_loss,
+)
+
+LOWEST_PT_GEV = 3.0
+HIGHEST_PT_GEV = 40.0
+ETA_RANGE = (0.0, 1.05)
+TRAIN_RATES = (75.0, 150.0, 225.0, 300.0)
+"""Background rates [Hz/cm2] to train and validate on, in equal parts."""
+TEST_RATE = 150.0
+NOISE_RATES = (150.0, 300.0)
+MUON_WEIGHTS = (1.0, 2.0, 0.6, 0.4)
+"""Of images with 0, 1, 2 and 3 muons, in training and test: single muons are what matters most."""
+SEEN_LAYERS = 4
+"""A muon that fired fewer layers than that is not asked for in training; the figures keep it."""
+
+HEADS = (
+    Head("pt", Kind.VALUE, weight=5.0, elbow=0.05),
+    Head("eta", Kind.VALUE, weight=5.0, elbow=0.02),
+    Head("charge", Kind.BINARY, weight=2.0),
+    Head("count", Kind.CLASSES, size=4, weight=1.0),
+)
+"""``pt``: log2(pT / 3 GeV), 0 without muon: a step is the same relative step everywhere, and a
+threshold is a comparison of integers. ``eta``: -1 to 1 from end to end of the sector."""
+
+STUDENT_DISTILLATION = Distillation(temperature=2.0, weight=0.5)
+
+
+@dataclass(frozen=True)
+class MuonPreset:
+    """How large a run is: events of each sample (noise: at each rate), epochs, price of bits."""
+
+    name: str
+    train_events: int
+    validation_events: int
+    test_events: int
+    noise_events: int
+    teacher_epochs: int
+    float_epochs: int
+    student_epochs: int
+    batch: int = 256
+    teacher_rate: float = 2e-3
+    float_rate: float = 5e-3
+    student_rate: float = 3e-3
+    beta: tuple[float, float] = (1e-7, 1e-5)
+    ebops: float | None = None
+
+
+SMOKE = MuonPreset(
+    "smoke",
+    train_events=2048,
+    validation_events=1024,
+    test_events=2048,
+    noise_events=2048,
+    teacher_epochs=1,
+    float_epochs=1,
+    student_epochs=1,
+)
+DEMO = MuonPreset(
+    "demo",
+    train_events=200_000,
+    validation_events=10_000,
+    test_events=60_000,
+    noise_events=200_000,
+    teacher_epochs=2,
+    float_epochs=4,
+    student_epochs=4,
+)
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """The share of noise-only images at a background rate that pass 15 GeV."""
+
+    rate_hz_cm2: float
+    share: Fraction
+
+
+@dataclass(frozen=True)
+class MuonFigures:
+    """All that the study measures of one network."""
+
+    muons: MuonMetrics
+    fakes: tuple[Fakes, ...]
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def simulate(
+    preset: MuonPreset, seed: int, folder: Path | None = None, progress: Tell | None = None
+) -> Samples:
+    """All samples of a run, each from a seed of its own.
+
+    ``folder`` keeps them between calls and lets an interrupted simulation go on. Training and
+    validation are tuples of `RpcEvents`, one a background rate. Test samples are ``muons`` (as in
+    training, at 150 Hz/cm2) and ``noise_<rate>`` (no muons).
+    """
+    seeds = iter(range(100 * seed, 100 * seed + 100))
+
+    def make(name: str, events: int, rate: float, muons: Any) -> rpc.RpcEvents:
+        config = RpcConfig(noise_rate_hz_cm2=rate)
+        own = next(seeds)
+        if folder is None:
+            made = rpc.simulate(events, seed=own, config=config, muons=muons)
+            if progress:
+                progress(f"simulate {name}", events, events)
+            return made
+
+        def tell(done: int, total: int) -> None:
+            if progress:
+                progress(f"simulate {name}", done, total)
+
+        store = rpc.simulate_to_store(
+            folder / name, events, seed=own, config=config, muons=muons, progress=tell
+        )
+        return rpc.read_events(store)
+
+    def mixed(name: str, events: int) -> tuple[rpc.RpcEvents, ...]:
+        share = -(-events // len(TRAIN_RATES))
+        return tuple(make(f"{name}_{rate:.0f}", share, rate, MUON_WEIGHTS) for rate in TRAIN_RATES)
+
+    train = mixed("train", preset.train_events)
+    validation = mixed("validation", preset.validation_events)
+    test = {"muons": make("muons", preset.test_events, TEST_RATE, MUON_WEIGHTS)}
+    for rate in NOISE_RATES:
+        test[noise_name(rate)] = make(noise_name(rate), preset.noise_events, rate, 0)
+    return Samples(train, validation, test)
+
+
+def noise_name(rate: float) -> str:
+    """Name of the noise-only test sample at a rate in Hz/cm2."""
+    return f"noise_{rate:.0f}"
+
+
+def prepare(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Packed images (events, rows, strips / 8) as the network's input (events, rows, strips, 1)."""
+    return rpc.unpack(packed)[..., None]
+
+
+def data(events: rpc.RpcEvents | tuple[rpc.RpcEvents, ...]) -> Data:
+    """Images and targets of simulated events, for training."""
+    parts = events if isinstance(events, tuple) else (events,)
+    images = np.concatenate([part.images for part in parts])
+    return Data(images, targets(np.concatenate([part.truth for part in parts])), prepare)
+
+
+def targets(truth: NDArray[np.void]) -> NDArray[np.float32]:
+    """Targets (events, 4) of the heads; NaN where there is no muon to have an eta or a charge.
+
+    Muons that fired fewer than `SEEN_LAYERS` layers do not count; the leading one is the first of
+    those that do.
+    """
+    seen = truth["layers_hit"] >= SEEN_LAYERS
+    count = np.count_nonzero(seen, axis=1)
+    first = (np.arange(len(truth)), np.argmax(seen, axis=1))
+    some = count > 0
+    return np.stack(
+        [
+            np.where(some, encode_pt(truth["pt"][first]), 0.0),
+            np.where(some, encode_eta(truth["eta"][first]), np.nan),
+            np.where(some, truth["charge"][first] > 0, np.nan),
+            count,
+        ],
+        axis=1,
+    ).astype(np.float32)
+
+
+def encode_pt(pt: Any) -> NDArray[np.float64]:
+    """log2(pT / 3 GeV), 0 for less than 3 GeV: what the head ``pt`` says."""
+    return np.log2(np.maximum(np.asarray(pt, dtype=np.float64), LOWEST_PT_GEV) / LOWEST_PT_GEV)
+
+
+def encode_eta(eta: Any) -> NDArray[np.float64]:
+    """-1 at one end of the sector to 1 at the other: what the head ``eta`` says."""
+    low, high = ETA_RANGE
+    return (np.asarray(eta, dtype=np.float64) - low) * (2 / (high - low)) - 1
+
+
+def decode(outputs: Any) -> MuonPrediction:
+    """What raw outputs (events, 7) mean; they may come from any engine.
+
+    pT is at most 40 GeV. Raises `InputError` for another shape, NaN or infinity.
+    """
+    values = as_outputs(outputs, output_size(HEADS))
+    where = output_slices(HEADS)
+    count = values[:, where["count"]].argmax(axis=1)
+    top = float(encode_pt(HIGHEST_PT_GEV))
+    pt = LOWEST_PT_GEV * np.exp2(np.clip(values[:, where["pt"]][:, 0], 0, top))
+    low, high = ETA_RANGE
+    return MuonPrediction(
+        pt=np.where(count > 0, pt, 0.0),
+        eta=low + (values[:, where["eta"]][:, 0] + 1) * (high - low) / 2,
+        charge=np.where(values[:, where["charge"]][:, 0] >= 0, 1, -1),
+        n_muons=count.astype(np.int64),
+    )
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def teacher() -> Any:
+    """The untrained float teacher."""
+    return networks.build_teacher(*_sizes())
+
+
+def float_student() -> Any:
+    """The untrained student in float, on its starting roads."""
+    return _on_roads(networks.build_float_student(*_sizes()))
+
+
+def student() -> Any:
+    """The untrained student with HGQ2 layers, on its starting roads."""
+    return _on_roads(networks.build_student(*_sizes()))
+
+
+def _sizes() -> tuple[int, int, int]:
+    config = RpcConfig()
+    return config.rows, config.strips, output_size(HEADS)
+
+
+def _on_roads(model: Any) -> Any:
+    networks.start_on_roads(model, RpcConfig())
+    return model
+
+
+def train_teacher(
+    preset: MuonPreset,
+    samples: Samples,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    progress: Tell | None = None,
+) -> Trained:
+    """Train the teacher on the truth."""
+    model = _seeded(teacher, seed)
+    settings = FitSettings(preset.teacher_epochs, preset.batch, preset.teacher_rate, seed)
+    history = fit(
+        model,
+        data(samples.train),
+        data(samples.validation),
+        truth_loss(HEADS),
+        settings,
+        checkpoint=checkpoint,
+        progress=progress,
+        what="train teacher",
+    )
+    return Trained(model, history)
+
+
+def train_float_student(
+    preset: MuonPreset,
+    samples: Samples,
+    seed: int,
+    teacher: Any | None,
+    *,
+    start: Any | None = None,
+    checkpoint: Path | None = None,
+    progress: Tell | None = None,
+) -> Trained:
+    """Train the student in float, on the truth and the ``teacher``'s outputs (None: truth only)."""
+    settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
+    model = _seeded(float_student, seed)
+    return _train(model, samples, settings, teacher, start, checkpoint, progress, "float student")
+
+
+def train_student(
+    preset: MuonPreset,
+    samples: Samples,
+    seed: int,
+    teacher: Any | None,
+    *,
+    start: Any | None = None,
+    checkpoint: Path | None = None,
+    progress: Tell | None = None,
+) -> Trained:
+    """Train the student for the chip, from the weights of the student ``start`` if given."""
+    settings = FitSettings(
+        preset.student_epochs, preset.batch, preset.student_rate, seed, preset.beta, preset.ebops
+    )
+    model = _seeded(student, seed)
+    return _train(model, samples, settings, teacher, start, checkpoint, progress, "student")
+
+
+def _train(
+    model: Any,
+    samples: Samples,
+    settings: FitSettings,
+    teacher: Any | None,
+    start: Any | None,
+    checkpoint: Path | None,
+    progress: Tell | None,
+    name: str,
+) -> Trained:
+    if start is not None:
+        networks.copy_weights(start, model)
+    train, validation = data(samples.train), data(samples.validation)
+    how: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "progress": progress,
+        "what": f"train {name}",
+    }
+    if teacher is None:
+        history = fit(model, train, validation, truth_loss(HEADS), settings, **how)
+    else:
+        history = distill(
+            teacher, model, train, validation, HEADS, STUDENT_DISTILLATION, settings, **how
+        )
+    return Trained(model, history)
+
+
+def _seeded(build: Any, seed: int) -> Any:
+    from hairtrigger.frontends.keras_file import import_keras
+
+    import_keras().utils.set_random_seed(seed)
+    return build()
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def evaluate(outputs: Outputs, samples: Samples) -> MuonFigures:
+    """All figures of one network from its raw outputs on each test sample, by name.
+
+    Raises `InputError` for a sample without outputs, or outputs of another length.
+    """
+    predictions = {name: _decoded(name, outputs, events) for name, events in samples.test.items()}
+    fakes = tuple(Fakes(rate, fake_rate(predictions[noise_name(rate)].pt)) for rate in NOISE_RATES)
+    return MuonFigures(muon_metrics(predictions["muons"], samples.test["muons"].truth), fakes)
+
+
+def _decoded(name: str, outputs: Outputs, events: rpc.RpcEvents) -> MuonPrediction:
+    if name not in outputs:
+        raise InputError(
+            f"There are no outputs for the test sample {name!r}.",
+            f"Run the network on all of: {', '.join(outputs) or 'none given'} and {name}.",
+        )
+    predicted = decode(outputs[name])
+    if len(predicted) != len(events):
+        raise InputError(
+            f"{len(predicted)} outputs for the {len(events)} events of {name!r}.",
+            "Give one row of outputs for each event, in order.",
+        )
+    return predicted
+
+
+def test_inputs(samples: Samples) -> Mapping[str, NDArray[np.uint8]]:
+    """Packed images of each test sample, by name; `prepare` makes a network's input of them."""
+    return {name: events.images for name, events in samples.test.items()}
+
+
+STUDY = Study(
+    name="muon",
+    title="Muon trigger on RPC images",
+    presets=(SMOKE, DEMO),
+    heads=HEADS,
+    simulate=simulate,
+    data=data,
+    teacher=teacher,
+    float_student=float_student,
+    student=student,
+    train_teacher=train_teacher,
+    train_float_student=train_float_student,
+    train_student=train_student,
+    decode=decode,
+    evaluate=evaluate,
+)

@@ -1,0 +1,132 @@
+"""The figures of the muon trigger, as the Rome group publishes them (EPJC 81 (2021) 969).
+
+They take predictions, whatever engine made them, and the simulation's truth table. "Single" are
+images with exactly one true muon; nothing is left out for being hard to see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hairtrigger.errors import InputError
+from hairtrigger.metrics import (
+    LEVEL,
+    Fraction,
+    Mean,
+    TurnOn,
+    confusion,
+    finite,
+    fraction_of,
+    mean,
+    same_length,
+    turn_on,
+)
+
+THRESHOLDS_GEV = (10.0, 15.0, 20.0)
+TRIGGER_GEV = 15.0
+"""Threshold of the published efficiency and fake rate."""
+SPREAD_GEV = (7.0, 13.0)
+CHARGE_GEV = (5.0, 15.0)
+PT_EDGES_GEV = tuple(float(edge) for edge in range(3, 31))
+PROFILE_EDGES_GEV = (3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0, 18.0, 21.0, 24.0, 27.0, 30.0)
+MAX_MUONS = 3
+
+
+@dataclass(frozen=True)
+class MuonPrediction:
+    """What a trigger says of each image, arrays (events,).
+
+    ``n_muons`` 0 to 3; of the leading one ``pt`` [GeV], ``eta`` and ``charge`` (-1 or 1). An image
+    without predicted muon has pT 0, so a cut on pT is the whole decision.
+    """
+
+    pt: NDArray[np.float64]
+    eta: NDArray[np.float64]
+    charge: NDArray[np.int64]
+    n_muons: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        same_length(pt=self.pt, eta=self.eta, charge=self.charge, n_muons=self.n_muons)
+        finite("pt", self.pt)
+        finite("eta", self.eta)
+
+    def __len__(self) -> int:
+        return len(self.pt)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A Mean in each bin ``edges[k] <= true pT < edges[k + 1]`` [GeV]."""
+
+    edges: tuple[float, ...]
+    points: tuple[Mean, ...]
+
+
+@dataclass(frozen=True)
+class MuonMetrics:
+    """All figures of one network on the muon images.
+
+    On single muons: ``turn_on`` at 10, 15 and 20 GeV; ``spread`` = mean |pT - true| for true pT 7
+    to 13 [GeV]; ``efficiency`` = share with pT >= 15 among true pT >= 15; ``charge`` = share of
+    right charges for true pT 5 to 15 among images with a predicted muon; ``eta`` = mean |eta -
+    true| there, for all pT; ``bias`` and ``resolution`` = mean of pT / true - 1 and of its absolute
+    value against true pT, among images with a predicted muon. On all images: ``confusion``,
+    rows true and columns predicted number of muons.
+    """
+
+    turn_on: tuple[TurnOn, ...]
+    spread: Mean
+    efficiency: Fraction
+    charge: Fraction
+    eta: Mean
+    bias: Profile
+    resolution: Profile
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def muon_metrics(
+    predicted: MuonPrediction, truth: NDArray[np.void], level: float = LEVEL
+) -> MuonMetrics:
+    """Figures from predictions and the truth table (`hairtrigger.detectors.rpc.TRUTH_DTYPE`).
+
+    Raises `InputError` where they differ in length or there is no single muon among them.
+    """
+    same_length(predicted=predicted.pt, truth=truth)
+    single = truth["n_muons"] == 1
+    if not single.any():
+        raise InputError(
+            "There is no image with exactly one muon.",
+            "Give a sample with single muons; noise-only images have fake_rate.",
+        )
+    pt, eta, charge = predicted.pt[single], predicted.eta[single], predicted.charge[single]
+    seen = predicted.n_muons[single] > 0
+    true, true_eta = (truth[name][single, 0].astype(np.float64) for name in ("pt", "eta"))
+    in_spread = (true >= SPREAD_GEV[0]) & (true < SPREAD_GEV[1])
+    in_charge = (true >= CHARGE_GEV[0]) & (true < CHARGE_GEV[1]) & seen
+    right = charge == truth["charge"][single, 0]
+    relative = pt[seen] / true[seen] - 1
+    counts = confusion(truth["n_muons"], predicted.n_muons, MAX_MUONS + 1)
+    return MuonMetrics(
+        turn_on=tuple(turn_on(true, pt, cut, PT_EDGES_GEV, level) for cut in THRESHOLDS_GEV),
+        spread=mean(np.abs(pt - true)[in_spread]),
+        efficiency=fraction_of(pt[true >= TRIGGER_GEV] >= TRIGGER_GEV, level),
+        charge=fraction_of(right[in_charge], level),
+        eta=mean(np.abs(eta - true_eta)[seen]),
+        bias=_profile(true[seen], relative),
+        resolution=_profile(true[seen], np.abs(relative)),
+        confusion=tuple(tuple(row) for row in counts.tolist()),
+    )
+
+
+def fake_rate(pt: ArrayLike, level: float = LEVEL) -> Fraction:
+    """Share of noise-only images with predicted pT > 15 GeV; ``pt`` (events,) in GeV."""
+    return fraction_of(finite("pt", pt) > TRIGGER_GEV, level)
+
+
+def _profile(true: NDArray[np.float64], values: NDArray[np.float64]) -> Profile:
+    bins = np.digitize(true, PROFILE_EDGES_GEV) - 1
+    count = len(PROFILE_EDGES_GEV) - 1
+    return Profile(PROFILE_EDGES_GEV, tuple(mean(values[bins == n]) for n in range(count)))
