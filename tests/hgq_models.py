@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from hairtrigger.fixed import IntArray
+from hairtrigger.fixed import Fixed, IntArray
 from hairtrigger.frontends.hgq import from_hgq, keras_values
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.graph import Graph, TensorType, emulate_codes, encode
 
 EVENTS = 256
+FORMAT = Fixed(True, 4, 5)
+"""An input format for models whose first quantizers differ."""
 
 
 def prepare() -> Any:
@@ -51,6 +53,14 @@ def shake(model: Any, seed: int, signed: bool = True) -> Any:
         elif kind in ("gamma", "bn_gamma", "moving_variance"):
             weight.assign(rng.uniform(0.3, 2.0, weight.shape))
     return model
+
+
+def model_of(build: Any, *shapes: tuple[int, ...], seed: int = 3) -> Any:
+    """A functional model of ``build(*inputs)`` with random formats and weights."""
+    keras = prepare()
+    inputs = [keras.Input(shape) for shape in shapes]
+    made = build(*inputs)
+    return shake(keras.Model(inputs if len(inputs) > 1 else inputs[0], made), seed)
 
 
 def random_codes(t: TensorType, seed: int, events: int = EVENTS) -> IntArray:

@@ -14,7 +14,16 @@ from hairtrigger.frontends.hgq import from_hgq, keras_values
 from hairtrigger.graph import TensorType, emulate_codes, encode
 from hairtrigger.graph.linear import Conv, Dense
 from hairtrigger.graph.ops import Quantize, Table
-from hgq_models import EVENTS, assert_exact, differences, prepare, random_codes, shake
+from hgq_models import (
+    EVENTS,
+    FORMAT,
+    assert_exact,
+    differences,
+    model_of,
+    prepare,
+    random_codes,
+    shake,
+)
 
 keras = prepare()
 import hgq.layers as q  # noqa: E402  (after the backend is chosen)
@@ -26,8 +35,6 @@ from hgq.config import (  # noqa: E402
 )
 from hgq.quantizer import Quantizer  # noqa: E402
 
-FORMAT = Fixed(True, 4, 5)
-
 
 @pytest.fixture(autouse=True)
 def _same_start() -> Any:
@@ -36,13 +43,6 @@ def _same_start() -> Any:
     scope = QuantizerConfigScope(place="datalane", default_q_type="kif")
     with scope:
         yield
-
-
-def model_of(build: Any, *shapes: tuple[int, ...], seed: int = 3) -> Any:
-    """A functional model of ``build(*inputs)`` with random formats and weights."""
-    inputs = [keras.Input(shape) for shape in shapes]
-    made = build(*inputs)
-    return shake(keras.Model(inputs if len(inputs) > 1 else inputs[0], made), seed)
 
 
 # --- quantizers ----------------------------------------------------------------------------------
@@ -345,13 +345,13 @@ def test_unquantized_input_needs_a_format() -> None:
 
 
 def test_bad_input_formats() -> None:
-    model = model_of(lambda x: q.QDense(3)(x), (4,))
+    inputs = keras.Input((4,), name="hits")
+    model = keras.Model(inputs, q.QDense(3)(inputs))
     with pytest.raises(InputError, match="shape"):
         from_hgq(model, input_format=TensorType.uniform((5,), FORMAT))
     with pytest.raises(InputError, match="names"):
         from_hgq(model, input_format={"nothing": FORMAT})
-    name = model.inputs[0].name
-    assert from_hgq(model, input_format={name: FORMAT}).input_ops[0].type.single == FORMAT
+    assert from_hgq(model, input_format={"hits": FORMAT}).input_ops[0].type.single == FORMAT
 
 
 def test_pruned_wide_formats_do_not_widen_sums() -> None:
@@ -363,120 +363,6 @@ def test_pruned_wide_formats_do_not_widen_sums() -> None:
     inner._f.assign([[-24, 2, -24, 1]])
     graph = assert_exact(model)
     assert int(graph.output_types[0].width.max()) < 20
-
-
-# --- what cannot be converted --------------------------------------------------------------------
-
-
-def refused(model: Any, **options: Any) -> str:
-    with pytest.raises(ConversionError) as caught:
-        from_hgq(model, **options)
-    return str(caught.value)
-
-
-def test_all_unsupported_layers_are_named_at_once() -> None:
-    layers = keras.layers
-    sub = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="float_inside")], name="sub")
-
-    def build(x: Any) -> Any:
-        y = layers.LeakyReLU(name="leaky")(q.QDense(4)(x))
-        y = layers.BatchNormalization(name="floating")(layers.Dense(4, name="plain")(y))
-        y = layers.ReLU(max_value=6, name="six")(q.QDense(4, activation="tanh", name="act")(sub(y)))
-        return q.QConv1D(2, 2, dilation_rate=2, name="holes")(layers.Reshape((4, 1))(y))
-
-    message = refused(model_of(build, (4,)))
-    for name in ("leaky", "floating", "plain", "sub/float_inside", "six", "act", "holes"):
-        assert f"- {name} (" in message
-    assert message.count("Way out") >= 7
-
-
-def minifloat(place: str) -> Any:
-    """HGQ2 0.2.0 hands its minifloat quantizer an option that it does not take."""
-    config = QuantizerConfig("float", place)
-    config.config.pop("is_weight")
-    return config
-
-
-class Doubled(keras.layers.Layer):
-    def call(self, x: Any) -> Any:
-        return 2 * x
-
-
-class OwnDense(q.QDense):
-    def call(self, x: Any, training: Any = None) -> Any:
-        return 2 * super().call(x)
-
-
-@pytest.mark.parametrize(
-    ("layer", "part"),
-    [
-        (lambda: Doubled(name="mine"), "mine (Doubled): no exact"),
-        (lambda: OwnDense(4, name="mine"), "mine (OwnDense): no exact"),
-        (lambda: q.QDense(4, iq_conf=minifloat("datalane")), "minifloat"),
-        (lambda: q.QDense(4, kq_conf=minifloat("weight")), "minifloat"),
-        (lambda: q.QDense(4, kq_conf=QuantizerConfig("dummy", "weight")), "dummy"),
-        (lambda: Quantizer(QuantizerConfig("kif", scaler=3.0)), "powers of two"),
-        (lambda: Quantizer(QuantizerConfig("kif", affine=(0.1, 0.0))), "affine"),
-        (lambda: keras.layers.PReLU(), "QUnaryFunctionLUT"),
-        (lambda: keras.layers.Softmax(), "QSoftmax"),
-        (lambda: q.QDense(4, dtype="float16"), "float16"),
-    ],
-)
-def test_unsupported_layers_name_reason_and_way_out(layer: Any, part: str) -> None:
-    inputs = keras.Input((4,))
-    message = refused(keras.Model(inputs, layer()(inputs)), input_format=FORMAT)
-    assert part in message
-    assert "Way out" in message or "use" in message
-
-
-@pytest.mark.parametrize(
-    ("build", "shape", "part"),
-    [
-        (lambda x: q.QConv2D(2, 2, data_format="channels_first")(x), (2, 4, 4), "channels_first"),
-        (lambda x: q.QAveragePooling2D(3, padding="same")(x), (5, 5, 2), "valid"),
-        (lambda x: keras.layers.ReLU()(q.QAveragePooling2D(3)(x)), (5, 5, 2), "before a quantizer"),
-        (lambda x: q.QAveragePooling2D(3)(x), (5, 5, 2), "(output)"),
-        (lambda x: q.QAdd()([Quantizer("kif")(x), x]) * 0.3, (4,), "number or an array"),
-        (lambda x: Quantizer("kif")(x)[:, ::2], (4,), "without a step"),
-        (lambda x: q.QSum(axes=0)(x), (4, 2), "sums over events"),
-        (lambda x: q.QUnaryFunctionLUT("tanh", enable_iq=False)(q.QDense(4)(x)), (4,), "limit"),
-        (lambda x: q.QEinsumDense("bc,cC->bC", 4)(x, training=True), (4,), "training=True"),
-    ],
-)
-def test_forms_that_are_not_exact(build: Any, shape: Any, part: str) -> None:
-    inputs = keras.Input(shape)
-    model = keras.Model(inputs, build(inputs))
-    if part == "limit":
-        for name in ("iq", "kq"):
-            internal = getattr(model.layers[1], name).quantizer
-            internal.trainable = False
-            bits = internal._f if hasattr(internal, "_f") else internal._b
-            bits.assign(np.full(bits.shape, 12))
-        model.layers[1]._kernel.assign(np.full((4, 4), 2.0**-9 + 1))
-    assert part in refused(model, input_format=FORMAT if part != "limit" else Fixed(True, 4, 12))
-
-
-def test_ranges_that_were_reset_and_never_traced() -> None:
-    from hgq.utils.minmax_trace import _reset_minmax
-
-    model = model_of(lambda x: q.QDense(3)(x), (4,))
-    _reset_minmax(model)
-    assert "trace_minmax" in refused(model)
-
-
-def test_models_without_a_graph_of_layers() -> None:
-    class Own(keras.Model):
-        def call(self, x: Any) -> Any:
-            return x
-
-    own = Own()
-    own.build((None, 4))
-    assert "subclassed" in refused(own)
-    assert "not built" in refused(keras.Sequential([q.QDense(3)]))
-    open_length = keras.Input((None, 2))
-    assert "number of events" in refused(keras.Model(open_length, Quantizer("dummy")(open_length)))
-    with pytest.raises(InputError, match="load_model"):
-        from_hgq("model.keras")
 
 
 # --- beyond float32 ------------------------------------------------------------------------------

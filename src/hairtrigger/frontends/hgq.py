@@ -51,16 +51,15 @@ def from_hgq(
             + "\n  - ".join(found),
             "See the way out of each layer.",
         )
-    names = _distinct([tensor.name for tensor in graph_model.inputs])
+    # Tensors of unnamed inputs are numbered through a session; their layers read better.
+    names = _distinct([t._keras_history.operation.name for t in graph_model.inputs])
     shapes = [_shape(tensor) for tensor in graph_model.inputs]
     formats = _formats(input_format, names, shapes)
     net = Net(Builder(name or model.name), names, shapes, formats)
     try:
         wires = _run(net, graph_model, net.inputs)
         net.label = "(output)"
-        outputs = _distinct([tensor.name for tensor in graph_model.outputs])
-        if len(graph_model.output_names) == len(outputs):
-            outputs = _distinct(list(graph_model.output_names))
+        outputs = _distinct([t._keras_history.operation.name for t in graph_model.outputs])
         return net.finish(dict(zip(outputs, wires, strict=True)))
     except GraphError as error:
         raise ConversionError(f"Layer {net.label}: {error.problem}", error.fix) from error
