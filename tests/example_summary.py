@@ -52,11 +52,15 @@ def example(events: rpc.RpcEvents | None = None) -> s.Summary:
         confidence=0.68,
         intervals="Wilson's for shares, bootstrap for means",
         samples=(s.Sample("training", 200000, 1), s.Sample("noise alone", 1000000, 3)),
-        models=tuple(s.Model(name, 1000 + n, "Keras, float32") for n, name in enumerate(MODELS)),
+        models=tuple(
+            s.Model(name, 1000 + n, 2e4 * n or None, "Keras, float32")
+            for n, name in enumerate(MODELS)
+        ),
         rows=(
             s.Row(
                 "spread",
-                "mean |pT error| from 7 to 13 GeV",
+                "pT error, 7 to 13 GeV",
+                "mean |predicted - true pT|",
                 "GeV",
                 "low",
                 True,
@@ -64,7 +68,8 @@ def example(events: rpc.RpcEvents | None = None) -> s.Summary:
             ),
             s.Row(
                 "fakes",
-                "fake rate",
+                "fakes above 15 GeV",
+                "images of background alone",
                 "per mille",
                 "low",
                 True,
@@ -105,8 +110,11 @@ def example(events: rpc.RpcEvents | None = None) -> s.Summary:
             True,
             20144,
             144,
+            1000,
             7,
+            21,
             (
+                s.Compared("emulator", "0.1.0", 20144, 80576, 0),
                 s.Compared("Keras", "3.15.1", 20144, 80576, 0),
                 s.Compared("ONNX Runtime", "1.31.1", 20144, 80576, 0),
                 s.Compared("Verilator", "5.48", 20144, 80576, 0),

@@ -126,7 +126,7 @@ def turn_on(curves: Sequence[Curve]) -> str:
 
 
 def resolution(profiles: Sequence[Profile]) -> str:
-    """Spread of the predicted pT against the true one."""
+    """Mean relative error of the predicted pT against the true one."""
 
     def paint(axes: Any) -> None:
         for number, profile in enumerate(profiles):
@@ -134,7 +134,7 @@ def resolution(profiles: Sequence[Profile]) -> str:
         axes.set_xlim(profiles[0].edges_gev[0], profiles[0].edges_gev[-1])
         axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
         axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
-        axes.set_ylabel(r"mean |predicted $-$ true $p_\mathrm{T}$| [GeV]")
+        axes.set_ylabel(r"mean |predicted / true $p_\mathrm{T}$ $-$ 1|")
         axes.legend(loc="upper left", title="one muon, simulation")
 
     return _draw("resolution", "Resolution in transverse momentum", 4.4, 3.6, paint)

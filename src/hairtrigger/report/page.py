@@ -26,6 +26,45 @@ class Pictures:
     signal: np.ndarray
 
 
+@dataclass(frozen=True)
+class Headline:
+    """A number that stands at the top; ``mark`` is "good", "bad" or "" where it proves nothing."""
+
+    value: str
+    what: str
+    mark: str = ""
+
+
+def headlines(summary: Summary) -> list[Headline]:
+    """What a reader wants to know first."""
+    chip, proof = summary.chip, summary.proof
+    differences = sum(engine.differences for engine in proof.engines)
+    every = "clock" if chip.interval_clocks == 1 else f"{chip.interval_clocks} clocks"
+    found = [
+        Headline(
+            f"{whole(differences)} difference{'s' * (differences != 1)}",
+            f"between {len(proof.engines)} engines over {whole(proof.events)} events",
+            "good" if proof.passed else "bad",
+        ),
+        Headline(
+            f"{chip.latency_ns:.5g} ns",
+            f"latency, {chip.latency_clocks} clocks at {chip.clock_mhz:.6g} MHz",
+        ),
+        Headline(f"{chip.interval_ns:.5g} ns", f"initiation interval: a new event every {every}"),
+    ]
+    for resource in summary.synthesis.resources:
+        if resource.name in ("LUT", "DSP"):
+            part = f"{share(resource.share)} of {chip.part}"
+            found.append(Headline(f"{whole(resource.used)} {resource.name}", part))
+    if summary.evaluation is not None:
+        model = summary.evaluation.models[-1].name
+        for row in summary.evaluation.rows:
+            if row.headline:
+                text = f"{short(row.values[-1])} {row.unit}".strip()
+                found.append(Headline(text, f"{row.label}, {model}"))
+    return found
+
+
 def render(summary: Summary, graph_text: str, pictures: Pictures | None = None) -> str:
     """The page as HTML text. ``graph_text`` is the Graph in its readable form."""
     import jinja2
@@ -56,7 +95,9 @@ def render(summary: Summary, graph_text: str, pictures: Pictures | None = None) 
         number=number, estimate=estimate, share=share, whole=whole, wall=wall
     )
     page = environment.get_template(TEMPLATE)
-    return page.render(s=summary, graph_text=graph_text, drawn=drawn, shades=shades)
+    return page.render(
+        s=summary, headlines=headlines(summary), graph_text=graph_text, drawn=drawn, shades=shades
+    )
 
 
 def _by_threshold(curves: Sequence[Curve]) -> list[list[Curve]]:
@@ -81,6 +122,13 @@ def estimate(measured: Estimate) -> str:
     places = 3 if width <= 0 else min(max(0, 1 - math.floor(math.log10(width))), 9)
     value, low, high = (f"{x:.{places}f}" for x in (measured.value, measured.low, measured.high))
     return f"{value} ({low} to {high})"
+
+
+def short(measured: Estimate) -> str:
+    """The value alone; where nothing was seen, what it is below at the intervals' confidence."""
+    if measured.value is None or measured.high is None:
+        return "no events"
+    return number(measured.value) if measured.value else f"< {number(measured.high, 2)}"
 
 
 def whole(count: int) -> str:

@@ -59,12 +59,14 @@ class Sample:
 class Row:
     """One line of the table of models: a quantity with its unit, in the order of the models.
 
-    ``key`` is its short name for programs; ``better`` is "high", "low" or "" where neither is
-    better; ``headline`` lines stand at the top of the page, for the last model.
+    ``key`` is its short name for programs; ``how`` says what exactly is measured; ``better`` is
+    "high", "low" or "" where neither is better; ``headline`` lines stand at the top of the page,
+    for the last model.
     """
 
     key: str
     label: str
+    how: str
     unit: str
     better: str
     headline: bool
@@ -110,10 +112,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Model:
-    """One network of the table: how many parameters it has and which engine ran it."""
+    """One network of the table: its weights, what they cost, and which engine ran it.
+
+    ``ebops``: effective bit operations of a quantised network, as HGQ2 counts them.
+    """
 
     name: str
-    parameters: int
+    weights: int
+    ebops: float | None
     engine: str
 
 
@@ -179,13 +185,19 @@ class Compared:
 
 @dataclass(frozen=True)
 class Proof:
-    """The bit-exactness certificate. ``adversarial`` is how many of the events were made to hurt:
-    all zeros, all ones, the extremes of each input."""
+    """The bit-exactness certificate; the emulator, which defines what is right, comes first.
+
+    Of the ``events``, ``adversarial`` were made to hurt (all zeros, all ones, the extremes of each
+    input), ``random`` drawn from ``seed``, and the rest are the study's or the user's own.
+    ``latency_clocks`` was counted in the simulated Verilog.
+    """
 
     passed: bool
     events: int
     adversarial: int
+    random: int
     seed: int
+    latency_clocks: int
     engines: tuple[Compared, ...]
 
 

@@ -1,0 +1,152 @@
+"""What the commands do: run a study, compile a user's model, write a report again.
+
+Each is a list of stages for `hairtrigger.pipeline`: those of ``learn.py`` make a trained network
+and judge it, those of ``chip.py`` a proven design, and that of ``gather.py`` the report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hairtrigger.errors import InputError, StorageError
+from hairtrigger.progress import Reporter
+from hairtrigger.runs.chip import EVENTS, MODEL, Goal, chip_stages, design_name, parse_format
+from hairtrigger.runs.gather import Report, finish, origin_of, render_again
+from hairtrigger.runs.learn import evaluation_stage, samples_of, test_events, training_stages
+from hairtrigger.targets import find_part, parse_clock, parse_time
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hairtrigger.report.judged import Judged
+    from hairtrigger.studies.base import Study
+
+__all__ = ["Report", "compile_model", "render_again", "run_study"]
+
+
+STUDIES = ("muon",)
+"""Names that `run_study` knows."""
+
+
+def run_study(
+    name: str,
+    *,
+    preset: str = "demo",
+    seed: int = 1,
+    part: str = "xcvu13p",
+    clock: str = "320MHz",
+    latency: str | None = None,
+    folder: Path,
+    command: str = "",
+    reporter: Reporter | None = None,
+) -> Report:
+    """Run a study from simulation to report in ``folder``, reusing what is there.
+
+    ``latency``: the most allowed, such as "400 ns". Raises HairtriggerError of each kind: see
+    `hairtrigger.errors`.
+    """
+    goal = _goal(part, clock, latency)
+    study, judge = _find(name)
+    size = study.preset(preset)
+
+    def events(inputs: Mapping[str, Path]) -> np.ndarray:
+        return test_events(study, samples_of(study, size, seed, inputs), EVENTS)
+
+    stages = [
+        *training_stages(study, size, seed),
+        *chip_stages(
+            study.name,
+            goal,
+            seed,
+            lambda inputs: inputs["student"] / MODEL,
+            events,
+            convert_after=("student",),
+            events_after=("simulate",),
+        ),
+        evaluation_stage(study, size, seed, judge),
+    ]
+    title = f"{study.title}: {preset}"
+    origin = origin_of(title, goal, seed, command, study=study.name, preset=preset)
+    return finish(stages, origin, folder, reporter)
+
+
+def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:
+    """A study, and what makes its part of the report."""
+    if name not in STUDIES:
+        raise InputError(f"study {name!r} is not known", f"choose one of: {', '.join(STUDIES)}")
+    from hairtrigger.report import muon as page
+    from hairtrigger.studies import muon
+
+    return muon.STUDY, page.judge
+
+
+def compile_model(
+    model: Path,
+    *,
+    part: str = "xcvu13p",
+    clock: str = "320MHz",
+    latency: str | None = None,
+    events: Path | None = None,
+    input_format: str | None = None,
+    seed: int = 1,
+    folder: Path,
+    command: str = "",
+    reporter: Reporter | None = None,
+) -> Report:
+    """Compile a trained HGQ2 model in a .keras file; its project is ``folder``/project.
+
+    ``events``: a .npy file (events, *shape) to verify with beside the adversarial ones; without it
+    random ones. ``latency``: the most allowed, such as "400 ns". ``input_format``: how the data
+    come, such as "s4.3", for a model whose inputs several different quantizers read.
+
+    Raises HairtriggerError of each kind: see `hairtrigger.errors`.
+    """
+    goal = _goal(part, clock, latency)
+    given = {"model": _content(model)}
+    if events is not None:
+        given["events"] = _content(events)
+        _load_events(events)  # said before minutes of work, not after
+    name = design_name(model.stem)
+    stages = chip_stages(
+        name,
+        goal,
+        seed,
+        lambda _: model,
+        lambda _: None if events is None else _load_events(events),
+        input_format=None if input_format is None else parse_format(input_format),
+        given=given,
+    )
+    origin = origin_of(f"{model.name} on {goal.part.name}", goal, seed, command, model=model.name)
+    return finish(stages, origin, folder, reporter)
+
+
+def _goal(part: str, clock: str, latency: str | None) -> Goal:
+    limit = None if latency is None else parse_time(latency)
+    return Goal(find_part(part), parse_clock(clock), limit)
+
+
+def _content(path: Path) -> str:
+    """SHA-256 of a user's file. Raises StorageError where it is missing or a folder."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+
+
+def _load_events(path: Path) -> np.ndarray:
+    """The array of a .npy file. Raises InputError for what is none, or holds Python objects."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}", "check the path") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} is no complete .npy file of numbers: {error}", "write it with numpy.save"
+        ) from error

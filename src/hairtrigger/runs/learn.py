@@ -1,0 +1,194 @@
+"""The stages of a study up to its judged networks: simulate, train, distil, evaluate."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hairtrigger.pipeline import PACKAGE, Stage, Workplace
+from hairtrigger.records import read_record, to_text
+from hairtrigger.runs.chip import MODEL, read_graph
+from hairtrigger.runs.gather import EVALUATION, PICTURES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hairtrigger.report.judged import Judged
+    from hairtrigger.studies.base import Samples, Study
+
+EVENTS_FOLDER, HISTORY, CHECKPOINT = "events", "history.json", "checkpoint.npz"
+NETWORKS = {
+    "teacher": "teacher",
+    "float_student": "float student",
+    "student": "quantised student",
+}
+"""The networks by the name of their stage, and what people call them."""
+WEIGHTS = ("kernel", "bias", "gamma", "beta", "bn_gamma", "bn_beta")
+"""Variables that count as a network's parameters: not the widths that training learns."""
+_CHUNK = 8192
+_PACKAGES = ("numpy", "keras", "jax", "hgq2")
+
+
+def training_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
+    """Stages ``simulate``, ``teacher``, ``float_student`` and ``student``."""
+    sources = ("fixed.py", "detectors", "studies/base.py", *_sources_of(study))
+    settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": seed}
+
+    def simulate(work: Workplace) -> None:
+        study.simulate(preset, seed, work.partial / EVENTS_FOLDER, _tell(work))
+        work.keep(EVENTS_FOLDER)
+
+    def teacher(work: Workplace) -> None:
+        samples = samples_of(study, preset, seed, work.inputs)
+        _save(work, study.train_teacher(preset, samples, seed, **_means(work)))
+
+    def float_student(work: Workplace) -> None:
+        samples = samples_of(study, preset, seed, work.inputs)
+        taught = model_of(work.inputs["teacher"])
+        _save(work, study.train_float_student(preset, samples, seed, taught, **_means(work)))
+
+    def student(work: Workplace) -> None:
+        samples = samples_of(study, preset, seed, work.inputs)
+        taught, start = (model_of(work.inputs[name]) for name in ("teacher", "float_student"))
+        trained = study.train_student(preset, samples, seed, taught, start=start, **_means(work))
+        _save(work, trained)
+
+    train = (*sources, "train", "runs/learn.py")
+    return [
+        Stage("simulate", "Simulate events", simulate, settings, (), sources, ("numpy", "zarr")),
+        Stage("teacher", "Train the teacher", teacher, settings, ("simulate",), train, _PACKAGES),
+        Stage(
+            "float_student",
+            "Train the student in floating point",
+            float_student,
+            settings,
+            ("simulate", "teacher"),
+            train,
+            _PACKAGES,
+        ),
+        Stage(
+            "student",
+            "Distil the quantised student",
+            student,
+            settings,
+            ("simulate", "teacher", "float_student"),
+            train,
+            _PACKAGES,
+        ),
+    ]
+
+
+def evaluation_stage(study: Study, preset: Any, seed: int, judge: Callable[[Judged], Any]) -> Stage:
+    """Stage ``evaluate``: every network on the test samples, the student as the chip computes it.
+
+    ``judge`` makes the report's Evaluation and Pictures of it.
+    """
+
+    def evaluate(work: Workplace) -> None:
+        _evaluate(work, study, preset, seed, judge)
+
+    sources = ("fixed.py", "graph", "engines.py", "backends", "metrics.py", "records.py", "runs")
+    return Stage(
+        "evaluate",
+        "Evaluate all networks",
+        evaluate,
+        {"study": study.name, "preset": dataclasses.asdict(preset), "seed": seed},
+        ("simulate", *NETWORKS, "convert"),
+        (*sources, "report", "train", "studies/base.py", *_sources_of(study)),
+        (*_PACKAGES, "onnx", "onnxruntime"),
+    )
+
+
+def samples_of(study: Study, preset: Any, seed: int, inputs: Mapping[str, Path]) -> Samples:
+    """The samples that stage ``simulate`` made."""
+    return study.simulate(preset, seed, inputs["simulate"] / EVENTS_FOLDER, None)
+
+
+def test_events(study: Study, samples: Samples, count: int) -> np.ndarray:
+    """The first events of each test sample, ``count`` in all, as the network takes them."""
+    import numpy as np
+
+    each = -(-count // len(samples.test))
+    parts = []
+    for events in samples.test.values():
+        data = study.data(events)
+        parts.append(data.prepare(data.inputs[:each]))
+    return np.concatenate(parts)[:count]
+
+
+def model_of(folder: Path) -> Any:
+    """The network that a training stage left in its folder."""
+    from hairtrigger.frontends.keras_file import load_model
+
+    return load_model(folder / MODEL)
+
+
+def count_weights(model: Any) -> int:
+    """Trained numbers of a network, without the bit widths of its quantizers."""
+    named = [v for v in model.trainable_variables if v.path.split("/")[-1] in WEIGHTS]
+    return sum(math.prod(v.shape) for v in named)
+
+
+def _sources_of(study: Study) -> list[str]:
+    """The study's own files: studies/<name>*.py."""
+    found = sorted((PACKAGE / "studies").glob(f"{study.name}*.py"))
+    return [f"studies/{path.name}" for path in found]
+
+
+def _tell(work: Workplace) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: work.progress(done, total)
+
+
+def _means(work: Workplace) -> dict[str, Any]:
+    return {"checkpoint": work.partial / CHECKPOINT, "progress": _tell(work)}
+
+
+def _save(work: Workplace, trained: Any) -> None:
+    trained.model.save(work.folder / MODEL)
+    (work.folder / HISTORY).write_text(to_text(trained.history), encoding="utf-8")
+
+
+def _evaluate(
+    work: Workplace, study: Study, preset: Any, seed: int, judge: Callable[[Judged], Any]
+) -> None:
+    import numpy as np
+
+    from hairtrigger.report.judged import Judged, Network
+    from hairtrigger.train import History, predict
+
+    samples = samples_of(study, preset, seed, work.inputs)
+    networks = []
+    for number, (stage, name) in enumerate(NETWORKS.items()):
+        work.progress(number, len(NETWORKS))
+        model = model_of(work.inputs[stage])
+        outputs, engine = {}, "Keras, float32"
+        for sample, events in samples.test.items():
+            data = study.data(events)
+            if stage == "student":
+                outputs[sample], engine = _run_exactly(work, data)
+            else:
+                outputs[sample] = predict(model, data.inputs, data.prepare)
+        history = read_record(History, work.inputs[stage] / HISTORY)
+        figures = study.evaluate(outputs, samples)
+        networks.append(Network(name, count_weights(model), engine, outputs, figures, history))
+    evaluation, pictures = judge(Judged(samples, tuple(networks)))
+    (work.folder / EVALUATION).write_text(to_text(evaluation), encoding="utf-8")
+    np.savez_compressed(work.folder / PICTURES, images=pictures.images, signal=pictures.signal)
+
+
+def _run_exactly(work: Workplace, data: Any) -> tuple[np.ndarray, str]:
+    """Outputs of the Graph, by the fastest engine that is exact for it, in bounded memory."""
+    import numpy as np
+
+    from hairtrigger.engines import run
+
+    graph = read_graph(work.inputs["convert"])
+    parts, engine = [], ""
+    for start in range(0, len(data), _CHUNK):
+        done = run(graph, data.prepare(data.inputs[start : start + _CHUNK]))
+        parts.append(done.values[0].reshape(len(done.values[0]), -1))
+        engine = f"Graph, {done.engine}"
+    return np.concatenate(parts), engine
