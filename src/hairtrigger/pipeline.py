@@ -44,9 +44,11 @@ class Workplace:
 
     ``folder`` is empty at the start; its content becomes the stage's output. ``partial`` survives
     an interruption, and is deleted when the stage has finished. ``inputs`` holds the output folders
-    of the stages before, by name. ``progress(done, total)`` may be called at any time.
+    of the stages before, by name. ``run`` is the run folder, for what must outlive a failure, such
+    as an event that shows it. ``progress(done, total)`` may be called at any time.
     """
 
+    run: Path
     folder: Path
     partial: Path
     inputs: Mapping[str, Path]
@@ -201,7 +203,7 @@ def _perform(
     started = time.monotonic()
     try:
         with _explained(place):
-            stage.work(Workplace(unfinished, partial, inputs, reporter.advance))
+            stage.work(Workplace(place.parent, unfinished, partial, inputs, reporter.advance))
             seconds = time.monotonic() - started
             files = _digests(unfinished)
             digest = _digest_of(files)
