@@ -171,8 +171,6 @@ def shape_problems(graph: Graph) -> list[str]:
         name = type(node.op).__name__
         if type(node.op) not in OPS.values():
             problems.append(f"%{place} {name}: this op has no ONNX form.")
-        if node.type.size == 0:
-            problems.append(f"%{place} {name}: its result of shape {node.type.shape} is empty.")
     return problems
 
 
