@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/hairtrigger run muon --preset demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: setup
 	$(BIN)/python -m pytest -m slow
