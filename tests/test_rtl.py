@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hairtrigger.backends.rtl import build_simulator, simulate, synthesise, unsupported
+from hairtrigger.engines import run_codes
 from hairtrigger.errors import InputError, StorageError, ToolError, UnsupportedError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes
@@ -58,7 +59,7 @@ def check(graph: Graph, events: int = 500, clock: str = "320 MHz") -> None:
 
 
 @pytest.mark.parametrize("kind", ["any", "mlp", "cnn"])
-def test_random_graphs_agree_with_the_emulator(kind: str, tmp_path: Path):
+def test_emulator_onnx_runtime_and_verilog_agree_on_random_graphs(kind: str, tmp_path: Path):
     # Graphs are drawn first and simulated in batches: a build for each would take an hour.
     found: list[Graph] = []
 
@@ -75,8 +76,11 @@ def test_random_graphs_agree_with_the_emulator(kind: str, tmp_path: Path):
         codes = [tuple(np.resize(x, (events, *x.shape[1:])) for x in c) for c in codes]
         outputs = Batch.of(some).run(codes, tmp_path / str(start))
         for graph, given_codes, out in zip(some, codes, outputs, strict=True):
-            for got, expected in zip(out, emulate_codes(graph, given_codes), strict=True):
-                np.testing.assert_array_equal(got, expected, err_msg=str(graph))
+            expected = emulate_codes(graph, given_codes)
+            onnx_runtime = run_codes(graph, given_codes, threads=1).codes
+            for chip, cpu, meant in zip(out, onnx_runtime, expected, strict=True):
+                np.testing.assert_array_equal(chip, meant, err_msg=str(graph))
+                np.testing.assert_array_equal(cpu, meant, err_msg=str(graph))
 
 
 def test_every_rounding_and_overflow_mode_on_every_code(tmp_path: Path):
