@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -114,13 +114,19 @@ def run_codes(
     return _in_chunks(graph, plan, arrays, _check, threads, chunk)
 
 
-@lru_cache(maxsize=8)
 def prepare(graph: Graph, engine: str | None = None) -> Plan:
     """Choose the engine and load the model; equal Graphs share the last few.
 
     Raises `UnsupportedError`, `InputError`; see `run`.
     """
-    engine, why = choose_engine(graph, engine)
+    return _plan(graph, engine)
+
+
+@lru_cache(maxsize=8)
+def _plan(graph: Graph, wanted: str | None) -> Plan:
+    engine, why = choose_engine(graph, wanted)
+    if wanted is None:
+        return replace(_plan(graph, engine), why=why)
     if engine == EMULATOR:
         return Plan(engine, why, None, chunk_size(graph))
     model = to_onnx(graph, carrier=_CARRIERS[engine], border=Border.CODES)

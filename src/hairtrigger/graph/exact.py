@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,7 @@ def fp64_exact(graph: Graph) -> Exactness:
     return float_exact(graph, FLOAT64)
 
 
+@lru_cache(maxsize=16)
 def float_exact(graph: Graph, carrier: FloatFormat) -> Exactness:
     """Whether ``carrier`` holds every intermediate result of the Graph exactly; see `Exactness`."""
     reasons: list[str] = []
