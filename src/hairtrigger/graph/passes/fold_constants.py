@@ -17,8 +17,7 @@ def fold_constants(graph: Graph) -> Graph:
     """
     new = Rewriter(graph)
     for node in graph.nodes:
-        operands = [new.nodes[n] for n in new.operands(node)]
-        value = None if isinstance(node.op, Input | Constant) else _value(node, operands)
+        value = None if isinstance(node.op, Input | Constant) else _value(new, node)
         if value is None:
             new.keep(node)
         else:
@@ -26,16 +25,17 @@ def fold_constants(graph: Graph) -> Graph:
     return remove_dead(new.finish())
 
 
-def _value(node: Node, operands: list[Node]) -> Literal | None:
-    """The one value of ``node``, or None where it has several."""
+def _value(new: Rewriter, node: Node) -> Literal | None:
+    """The one value of an old node with its new operands, or None where it has several."""
+    operands = [new.nodes[n] for n in new.operands(node)]
     literals = [x.op.value for x in operands if isinstance(x.op, Constant)]
-    types = [x.type for x in operands]
+    out = new.infer(node)
     if len(literals) == len(operands):
+        types = [x.type for x in operands]
         codes = [value.at(t.lsb)[None] for value, t in zip(literals, types, strict=True)]
-        out = node.op.infer(types)
         return Literal(node.op.evaluate(codes, types, out)[0], out.lsb)
-    if node.type.bits == 0:
-        return Literal(node.type.width, 0)
+    if out.bits == 0:
+        return Literal(out.width, 0)
     if isinstance(node.op, Compare):
         reach = node.op.bounds([_range(x) for x in operands])
         if (reach.low == reach.high).all():

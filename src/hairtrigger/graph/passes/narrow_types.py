@@ -35,26 +35,27 @@ def narrow_types(graph: Graph) -> Graph:
 
 def narrowed(op: Quantize, x: Range) -> Quantize:
     """The narrowest Quantize that gives the same values for an operand in ``x``."""
-    t = op.type
-    rounds, overflows = op.rounds(x), op.overflows(x)
+    t, bounds = op.type, op.bounds([x])
+    # Steps finer than the operand's carry nothing, unless an end of the range lies between them.
+    coarse = np.where(x.alive, np.minimum(t.fraction, x.fraction), t.fraction)
+    lost = (op.overflow is Overflow.WRAP) & (t.signed + t.integer + coarse <= 0)
+    zero = lost | ~bounds.alive
+    rounds, overflows = op.rounds(x) & ~zero, op.overflows(x) & ~zero
     if op.overflow is Overflow.WRAP_SM and overflows.any():
         return op  # it needs signed formats and counts periods of their width
     overflow = op.overflow if overflows.any() else Overflow.WRAP
     rounding = op.rounding if rounds.any() else Rounding.TRN
-    # Steps finer than the operand's carry nothing, unless an end of the range lies between them.
-    keep_steps = ~x.alive | (overflows & (overflow is not Overflow.WRAP))
-    fraction = np.where(keep_steps, t.fraction, np.minimum(t.fraction, x.fraction))
-    bounds = op.bounds([x])
+    wraps = overflows & (overflow is Overflow.WRAP)
+    fraction = np.where(overflows & ~wraps, t.fraction, coarse)
     low, high = (np.right_shift(code, t.fraction - fraction) for code in (bounds.low, bounds.high))
     if overflow is Overflow.SAT_SYM:
         high = np.maximum(high, -low)  # its lowest code must stay inside
     cover = Range(low, high, fraction).cover()
-    wraps = overflows & (overflow is Overflow.WRAP)
     found = TensorType(
         t.shape,
-        np.where(wraps, t.signed, cover.signed),
-        np.where(wraps, t.integer, cover.integer),
-        np.where(wraps, fraction, cover.fraction),
+        np.where(wraps, t.signed, cover.signed) & ~zero,
+        np.where(zero, 0, np.where(wraps, t.integer, cover.integer)),
+        np.where(zero, 0, np.where(wraps, fraction, cover.fraction)),
     )
     if (found, rounding, overflow) == (op.type, op.rounding, op.overflow):
         return op

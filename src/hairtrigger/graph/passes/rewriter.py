@@ -28,14 +28,18 @@ class Rewriter:
         """Types of new nodes."""
         return [self.nodes[n].type for n in places]
 
-    def keep(self, node: Node) -> int:
-        """The old node with its new operands; its type is inferred only if theirs changed."""
-        operands = self.operands(node)
-        types = self.types(operands)
+    def infer(self, node: Node) -> TensorType:
+        """Type of an old node with its new operands; worked out only if their types changed."""
+        types = self.types(self.operands(node))
         if all(a == self.graph.nodes[n].type for a, n in zip(types, node.operands, strict=True)):
-            same = operands == node.operands
-            return self._append(node if same else replace(node, operands=operands))
-        return self._append(Node(node.op, operands, node.op.infer(types), node.label))
+            return node.type
+        return node.op.infer(types)
+
+    def keep(self, node: Node) -> int:
+        """The old node with its new operands."""
+        operands, inferred = self.operands(node), self.infer(node)
+        same = operands == node.operands and inferred is node.type
+        return self._append(node if same else replace(node, operands=operands, type=inferred))
 
     def add(self, op: Op, operands: tuple[int, ...], label: str) -> int:
         """Another op, with new operands, in the place of an old node. Raises `GraphError`."""
