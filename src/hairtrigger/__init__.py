@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hairtrigger.errors import HairtriggerError
     from hairtrigger.fixed import Fixed, Overflow, Rounding
     from hairtrigger.frontends.hgq import from_hgq
-    from hairtrigger.frontends.keras_file import load_model
+    from hairtrigger.frontends.keras_file import import_keras, load_model
     from hairtrigger.graph import Graph
     from hairtrigger.graph.passes import optimise
     from hairtrigger.rtl.design import Design, compile_graph
@@ -36,6 +36,7 @@ _HOME = {
     "compile_graph": "rtl.design",
     "compile_model": "runs",
     "from_hgq": "frontends.hgq",
+    "import_keras": "frontends.keras_file",
     "load_model": "frontends.keras_file",
     "optimise": "graph.passes",
     "run": "engines",
@@ -59,6 +60,7 @@ __all__ = [
     "compile_model",
     "detectors",
     "from_hgq",
+    "import_keras",
     "load_model",
     "optimise",
     "run",

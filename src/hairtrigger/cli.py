@@ -173,13 +173,21 @@ def compile_(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            "--figure",
+            help="Also save an event beside the turn-on curve, as .png or .svg.",
+            show_default=False,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write the page of a finished run anew from its summary.json, and show the main numbers."""
     with _told(debug):
         from hairtrigger.runs import render_again
 
-        _show(render_again(folder))
+        _show(render_again(folder, figure))
 
 
 @app.command()

@@ -40,7 +40,11 @@ def problems(kind: Any, found: Any, at: str = "") -> list[str]:
                 wrong += problems(hints[name], found[name], _join(at, name))
         return wrong
     if origin in (types.UnionType, typing.Union):
-        each = [problems(option, found, at) for option in arguments]
+        # None or something: what is wrong with the something is what helps.
+        real = [option for option in arguments if option is not types.NoneType]
+        each = [
+            problems(option, found, at) for option in (real if found is not None else arguments)
+        ]
         return [] if not all(each) else min(each, key=len)
     if origin is tuple:
         if not isinstance(found, list):

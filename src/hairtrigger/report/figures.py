@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def _style() -> dict[str, Any]:
         "lines.markersize": 3.6,
         "lines.linewidth": 1.2,
         "axes.linewidth": 0.8,
+        "axes.labelpad": 1.0,
         "xtick.major.size": 5,
         "xtick.minor.size": 2.5,
         "ytick.major.size": 5,
@@ -108,21 +110,23 @@ def _bars(axes: Any, number: int, of: int, label: str, edges: Any, estimates: An
 def turn_on(curves: Sequence[Curve]) -> str:
     """Efficiency against true pT of every model, for one threshold."""
     threshold = curves[0].threshold_gev
-
-    def paint(axes: Any) -> None:
-        for number, curve in enumerate(curves):
-            _bars(axes, number, len(curves), curve.model, curve.edges_gev, curve.efficiency)
-        axes.axvline(threshold, color=NOISE, linestyle=":", linewidth=1)
-        axes.axhline(1, color=GRID, linewidth=0.8, zorder=0)
-        axes.set_xlim(curves[0].edges_gev[0], curves[0].edges_gev[-1])
-        axes.set_ylim(0, 1.3)
-        axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
-        axes.set_ylabel("efficiency")
-        axes.legend(loc="upper left", title=rf"$p_\mathrm{{T}}$ > {threshold:g} GeV, simulation")
-
     names = ", ".join(curve.model for curve in curves)
     alt = f"Turn-on curve at {threshold:g} GeV of {names}"
-    return _draw(f"turn-on-{threshold:g}", alt, 4.4, 3.6, paint)
+    return _draw(f"turn-on-{threshold:g}", alt, 4.4, 3.6, lambda axes: _turn_on(axes, curves))
+
+
+def _turn_on(axes: Any, curves: Sequence[Curve]) -> None:
+    threshold = curves[0].threshold_gev
+    for number, curve in enumerate(curves):
+        _bars(axes, number, len(curves), curve.model, curve.edges_gev, curve.efficiency)
+    axes.axvline(threshold, color=NOISE, linestyle=":", linewidth=1)
+    axes.axhline(1, color=GRID, linewidth=0.8, zorder=0)
+    axes.set_xlim(curves[0].edges_gev[0], curves[0].edges_gev[-1])
+    axes.set_ylim(0, 1.42)
+    axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
+    axes.set_ylabel("efficiency", labelpad=4)
+    title = rf"predicted $p_\mathrm{{T}}$ > {threshold:g} GeV, simulation"
+    axes.legend(loc="upper left", title=title)
 
 
 def resolution(profiles: Sequence[Profile]) -> str:
@@ -134,7 +138,7 @@ def resolution(profiles: Sequence[Profile]) -> str:
         axes.set_xlim(profiles[0].edges_gev[0], profiles[0].edges_gev[-1])
         axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
         axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
-        axes.set_ylabel(r"mean |predicted / true $p_\mathrm{T}$ $-$ 1|")
+        axes.set_ylabel(r"mean |predicted / true $p_\mathrm{T}$ $-$ 1|", labelpad=4)
         axes.legend(loc="upper left", title="one muon, simulation")
 
     return _draw("resolution", "Resolution in transverse momentum", 4.4, 3.6, paint)
@@ -142,18 +146,26 @@ def resolution(profiles: Sequence[Profile]) -> str:
 
 def training(trainings: Sequence[Training]) -> str:
     """Loss against epoch: training dashed, validation solid."""
+    from matplotlib.ticker import LogFormatter, NullLocator
 
     def paint(axes: Any) -> None:
         for number, run in enumerate(trainings):
             colour = COLOURS[number % len(COLOURS)]
             epochs = np.arange(1, len(run.loss) + 1)
+            marker = MARKERS[number % len(MARKERS)]
             axes.plot(epochs, run.loss, color=colour, linestyle="--", linewidth=0.9)
-            axes.plot(epochs, run.validation_loss, color=colour, label=run.model)
+            axes.plot(epochs, run.validation_loss, color=colour, marker=marker, label=run.model)
         axes.set_xlabel("epoch")
-        axes.set_ylabel("loss")
-        positive = [value for run in trainings for value in (*run.loss, *run.validation_loss)]
-        if min(positive, default=0) > 0:
+        axes.set_ylabel("loss", labelpad=4)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_minor_locator(NullLocator())
+        losses = [value for run in trainings for value in (*run.loss, *run.validation_loss)]
+        low, high = min(losses), max(losses)
+        if low > 0:  # with room for the legend above
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter())
+            axes.set_ylim(0.8 * low, high * max(2.0, (high / low) ** 0.6))
         axes.legend(loc="upper right", title="solid: validation, dashed: training")
 
     return _draw("training", "Loss against epoch", 4.4, 3.6, paint)
@@ -164,30 +176,54 @@ def event_display(number: int, image: np.ndarray, signal: np.ndarray, display: D
 
     Strips that a muon fired are coloured, those of noise alone grey.
     """
-    first, end = _window(signal if signal.any() else image)
-    rows = len(image)
 
     def paint(axes: Any) -> None:
-        from matplotlib.collections import PatchCollection
-        from matplotlib.patches import Rectangle
-
-        for wanted, colour in ((signal == 0, NOISE), (signal == 1, SIGNAL)):
-            fired = np.argwhere((image == 1) & wanted)
-            boxes = [Rectangle((strip - 0.5, row - 0.4), 1, 0.8) for row, strip in fired]
-            axes.add_collection(PatchCollection(boxes, facecolor=colour, linewidth=0))
-        for row in range(rows):
-            axes.axhline(row, color=GRID, linewidth=0.6, zorder=0)
-        names = STATIONS.get(rows, tuple(map(str, range(rows))))
-        starts = [row for row in range(rows) if row == 0 or names[row] != names[row - 1]]
-        middles = [(a + b - 1) / 2 for a, b in zip(starts, [*starts[1:], rows], strict=True)]
-        axes.set_yticks(middles, [names[row] for row in starts])
-        axes.tick_params(axis="y", which="both", length=0)
-        axes.minorticks_off()
-        axes.set_xlim(first - 0.5, end - 0.5)
-        axes.set_ylim(-0.6, rows - 0.4)
-        axes.set_xlabel("strip")
+        _event(axes, image, signal)
 
     return _draw(f"display-{number}", display.caption, 4.4, 2.3, paint)
+
+
+def _event(axes: Any, image: np.ndarray, signal: np.ndarray) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    first, end = _window(signal if signal.any() else image)
+    rows = len(image)
+    for wanted, colour in ((signal == 0, NOISE), (signal == 1, SIGNAL)):
+        fired = np.argwhere((image == 1) & wanted)
+        boxes = [Rectangle((strip - 0.5, row - 0.4), 1, 0.8) for row, strip in fired]
+        axes.add_collection(PatchCollection(boxes, facecolor=colour, linewidth=0))
+    for row in range(rows):
+        axes.axhline(row, color=GRID, linewidth=0.6, zorder=0)
+    names = STATIONS.get(rows, tuple(map(str, range(rows))))
+    starts = [row for row in range(rows) if row == 0 or names[row] != names[row - 1]]
+    middles = [(a + b - 1) / 2 for a, b in zip(starts, [*starts[1:], rows], strict=True)]
+    axes.minorticks_off()
+    axes.set_yticks(middles, [names[row] for row in starts])
+    axes.tick_params(axis="y", which="both", length=0)
+    axes.set_xlim(first - 0.5, end - 0.5)
+    axes.set_ylim(-0.6, rows - 0.4)
+    axes.set_xlabel("strip")
+
+
+def save_overview(
+    path: Path, image: np.ndarray, signal: np.ndarray, display: Display, curves: Sequence[Curve]
+) -> None:
+    """One picture of a study, an event beside a turn-on curve, as .png or .svg by the suffix."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**_style(), "svg.hashsalt": "overview"}):
+        figure = Figure(figsize=(9.6, 3.5))
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        _event(left, image, signal)
+        true = ", ".join(f"{muon.pt_gev:.1f} GeV" for muon in display.muons) or "none"
+        said = display.predicted.pt_gev if display.predicted_muons else 0
+        left.set_title(
+            f"{display.caption}: true pT {true}, predicted in the chip {said:.1f} GeV", fontsize=9
+        )
+        _turn_on(right, curves)
+        figure.savefig(path, dpi=130)
 
 
 def _window(image: np.ndarray) -> tuple[int, int]:

@@ -132,13 +132,13 @@ def short(measured: Estimate) -> str:
 
 
 def whole(count: int) -> str:
-    """A count with a thin space every three digits."""
-    return f"{count:,}".replace(",", "\u2009")
+    """A count with a narrow space, which does not break, every three digits."""
+    return f"{count:,}".replace(",", "\u202f")
 
 
 def share(value: float | None) -> str:
     """A share in per cent."""
-    return "" if value is None else f"{number(100 * value)} %"
+    return "" if value is None else f"{number(100 * value)}\u202f%"
 
 
 def wall(seconds: float) -> str:

