@@ -220,7 +220,7 @@ def check_codes(t: TensorType, codes: IntArray) -> None:
     if codes.shape[1:] != t.shape:
         raise InputError(f"Codes of shape {codes.shape} for a tensor of shape {t.shape}.")
     step = np.left_shift(np.int64(1), np.where(t.width > 0, t.lsb - t.fraction, 0))
-    wrong = (codes < low) | (codes > high) | (codes % step != 0)
+    wrong = (codes < low) | (codes > high) | (codes & (step - 1) != 0)
     if wrong.any():
         where = tuple(int(n) for n in np.argwhere(wrong)[0])
         raise InputError(f"Code {int(codes[where])} at {where} is not in its format.")
