@@ -21,7 +21,7 @@ from strategies import codes_for, fixeds, graphs
 KINDS = st.sampled_from(["mlp", "cnn", "any"])
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_every_node_agrees_with_the_reference(data: st.DataObject) -> None:
     graph = data.draw(graphs(data.draw(KINDS), max_ops=6))
@@ -45,7 +45,7 @@ def test_random_graphs_reach_every_op_and_mode() -> None:
     """The tests above are worth as much as what they draw."""
     seen: set[object] = set()
 
-    @settings(max_examples=300, database=None)
+    @settings(max_examples=250, database=None)
     @given(st.sampled_from(["mlp", "cnn", "any", "any"]).flatmap(graphs))
     def draw(graph: Graph) -> None:
         for place, node in enumerate(graph.nodes):
@@ -81,7 +81,7 @@ def test_random_graphs_reach_every_op_and_mode() -> None:
     assert not expected - seen
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.data())
 def test_values_lie_in_their_types(data: st.DataObject) -> None:
     graph = data.draw(graphs(data.draw(KINDS)))
@@ -90,7 +90,7 @@ def test_values_lie_in_their_types(data: st.DataObject) -> None:
         check_codes(node.type, values[place])
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.data())
 def test_values_lie_in_the_bounds_of_narrower_inputs(data: st.DataObject) -> None:
     graph = data.draw(graphs(data.draw(KINDS)))

@@ -134,7 +134,7 @@ def test_an_error_names_its_line(old: str, new: str, line: int, problem: str) ->
 PIECES = ["", "%", "(", ")", "-", "0", "9", "-1", "99", "none", "SAT", '"', "s1.1[2]"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_text_is_refused_or_is_another_graph(data: st.DataObject) -> None:
     """Whatever is done to a text, there is a Graph that verifies, or a GraphError."""
