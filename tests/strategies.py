@@ -77,7 +77,10 @@ class _Maker:
         x = self.input("x", (self.number(1, 8),))
         for _ in range(depth):
             x = self.pick(
-                [self.dense, self.dense, self.relu, self.quantize, self.scale, self.shift]
+                [
+                    *(self.dense, self.dense, self.quantize, self.quantize),
+                    *(self.relu, self.scale, self.shift),
+                ]
             )(x)
         if self.number(0, 3) == 0:
             self.argmax(x)
@@ -93,14 +96,14 @@ class _Maker:
 
     def any(self, depth: int) -> None:
         for n in range(self.number(1, 3)):
-            shape = tuple(self.number(1, 4) for _ in range(self.number(0, 3)))
+            shape = tuple(self.number(1, 4) for _ in range(self.pick([2, 3, 1, 3, 2, 0])))
             self.input(f"x{n}", shape)
         for _ in range(depth):
             self.pick([getattr(self, name) for name in self.ANY])(self.some_node())
 
     ANY = (
         *("quantize", "quantize", "relu", "add", "sub", "mul", "scale", "shift", "compare"),
-        *("table", "dense", "conv", "maxpool", "sumpool", "globalsum", "argmax"),
+        *("table", "dense", "conv", "conv", "maxpool", "sumpool", "globalsum", "argmax"),
         *("reshape", "transpose", "pad", "crop", "concat", "constant", "twins"),
     )
 
