@@ -275,8 +275,7 @@ def _show(made: Report) -> None:
 
     from hairtrigger.report.page import headlines
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     for line in headlines(made.summary):
         console.print(f"  {line.value:>18}  {line.what}", markup=False)
-    # Not through the console, which would break a long path.
-    print(f"Report: {made.page}")
+    console.print(f"Report: {made.page}", markup=False)

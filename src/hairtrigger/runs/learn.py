@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,17 @@ from hairtrigger.records import read_record, to_text
 from hairtrigger.runs.chip import MODEL, read_graph
 from hairtrigger.runs.gather import EVALUATION, PICTURES
 
+# Not only for type checking: `Learned` is read back by its types. It imports no Keras.
+from hairtrigger.train import History
+
 if TYPE_CHECKING:
     import numpy as np
 
     from hairtrigger.report.judged import Judged
     from hairtrigger.studies.base import Samples, Study
+    from hairtrigger.train import Data
 
-EVENTS_FOLDER, HISTORY, CHECKPOINT = "events", "history.json", "checkpoint.npz"
+EVENTS_FOLDER, LEARNED, CHECKPOINT = "events", "learned.json", "checkpoint.npz"
 NETWORKS = {
     "teacher": "teacher",
     "float_student": "float student",
@@ -30,6 +35,14 @@ WEIGHTS = ("kernel", "bias", "gamma", "beta", "bn_gamma", "bn_beta")
 """Variables that count as a network's parameters: not the widths that training learns."""
 _CHUNK = 8192
 _PACKAGES = ("numpy", "keras", "jax", "hgq2")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a training stage says of its network: how many weights, and how it was trained."""
+
+    weights: int
+    history: History
 
 
 def training_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
@@ -148,7 +161,8 @@ def _means(work: Workplace) -> dict[str, Any]:
 
 def _save(work: Workplace, trained: Any) -> None:
     trained.model.save(work.folder / MODEL)
-    (work.folder / HISTORY).write_text(to_text(trained.history), encoding="utf-8")
+    learned = Learned(count_weights(trained.model), trained.history)
+    (work.folder / LEARNED).write_text(to_text(learned), encoding="utf-8")
 
 
 def _evaluate(
@@ -157,38 +171,43 @@ def _evaluate(
     import numpy as np
 
     from hairtrigger.report.judged import Judged, Network
-    from hairtrigger.train import History, predict
 
     samples = samples_of(study, preset, seed, work.inputs)
     networks = []
     for number, (stage, name) in enumerate(NETWORKS.items()):
         work.progress(number, len(NETWORKS))
-        model = model_of(work.inputs[stage])
-        outputs, engine = {}, "Keras, float32"
-        for sample, events in samples.test.items():
-            data = study.data(events)
-            if stage == "student":
-                outputs[sample], engine = _run_exactly(work, data)
-            else:
-                outputs[sample] = predict(model, data.inputs, data.prepare)
-        history = read_record(History, work.inputs[stage] / HISTORY)
+        run, engine = _graph(work) if stage == "student" else _keras(work, stage)
+        outputs = {sample: run(study.data(events)) for sample, events in samples.test.items()}
         figures = study.evaluate(outputs, samples)
-        networks.append(Network(name, count_weights(model), engine, outputs, figures, history))
+        learned = read_record(Learned, work.inputs[stage] / LEARNED)
+        networks.append(Network(name, learned.weights, engine, outputs, figures, learned.history))
     evaluation, pictures = judge(Judged(samples, tuple(networks)))
     (work.folder / EVALUATION).write_text(to_text(evaluation), encoding="utf-8")
     np.savez_compressed(work.folder / PICTURES, images=pictures.images, signal=pictures.signal)
 
 
-def _run_exactly(work: Workplace, data: Any) -> tuple[np.ndarray, str]:
-    """Outputs of the Graph, by the fastest engine that is exact for it, in bounded memory."""
+def _keras(work: Workplace, stage: str) -> tuple[Callable[[Data], np.ndarray], str]:
+    """A trained network as a function of data, and what runs it."""
+    from hairtrigger.train import predict
+
+    model = model_of(work.inputs[stage])
+    return lambda data: predict(model, data.inputs, data.prepare), "Keras, float32"
+
+
+def _graph(work: Workplace) -> tuple[Callable[[Data], np.ndarray], str]:
+    """The student's Graph, run by the fastest engine that is exact for it, in bounded memory."""
     import numpy as np
 
-    from hairtrigger.engines import run
+    from hairtrigger.engines import choose_engine, run
 
     graph = read_graph(work.inputs["convert"])
-    parts, engine = [], ""
-    for start in range(0, len(data), _CHUNK):
-        done = run(graph, data.prepare(data.inputs[start : start + _CHUNK]))
-        parts.append(done.values[0].reshape(len(done.values[0]), -1))
-        engine = f"Graph, {done.engine}"
-    return np.concatenate(parts), engine
+
+    def outputs(data: Data) -> np.ndarray:
+        parts = []
+        for start in range(0, len(data), _CHUNK):
+            values = run(graph, data.prepare(data.inputs[start : start + _CHUNK])).values[0]
+            parts.append(values.reshape(len(values), -1))
+        return np.concatenate(parts)
+
+    engine, _ = choose_engine(graph)
+    return outputs, f"Graph, {engine}"
