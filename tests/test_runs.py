@@ -161,12 +161,16 @@ def test_a_run_leaves_a_checked_summary_and_a_second_one_reuses_all(toy, tmp_pat
         toy.run(tmp_path, clock="100MHz", latency="1 ns")
     assert toy.ran == []
 
-    # A damaged network: it is trained again, and since it is the same, nothing else.
-    model = tmp_path / "stages" / "float_student" / "model.keras"
-    model.write_bytes(model.read_bytes()[:-10])
+    # Back again, and a damaged Graph: it is made again, and since it is the same, nothing else is.
+    toy.run(tmp_path)
+    graph = tmp_path / "stages" / "convert" / "graph.txt"
+    graph.write_bytes(graph.read_bytes()[:-10])
+    capsys.readouterr()
     toy.run(tmp_path, reporter=Lines())
-    assert toy.ran[0] == "float_student"
-    assert "float_student is done again" in capsys.readouterr().err
+    assert toy.ran == []
+    said = capsys.readouterr().err
+    assert "convert is done again: graph.txt has changed" in said
+    assert said.count("unchanged, reused") == 9
 
     (tmp_path / "summary.json").write_text('{"schema": "hairtrigger-summary/0"}')
     with pytest.raises(StorageError, match="no summary of this hairtrigger"):
