@@ -191,10 +191,12 @@ def test_elements_of_no_bits_and_decided_comparisons_are_constants() -> None:
     always = builder.add(ops.Compare(ops.Relation.GT), x, minus)
     never = builder.add(ops.Compare(ops.Relation.EQ), x, minus)
     maybe = builder.add(ops.Compare(ops.Relation.GE), x, x)
-    graph = builder.build([zero, always, never, maybe])
+    partly = builder.add(ops.Constant(Literal([-1, 3], 0)))
+    half = builder.add(ops.Compare(ops.Relation.GT), x, partly)  # the second element is open
+    graph = builder.build([zero, always, never, maybe, half])
     after = fold_constants(graph)
     kinds = [type(after.nodes[n].op).__name__ for n in after.outputs]
-    assert kinds == ["Constant", "Constant", "Constant", "Compare"]
+    assert kinds == ["Constant", "Constant", "Constant", "Compare", "Compare"]
     assert_same_values(graph, after, events_for(graph))
 
 
@@ -267,7 +269,8 @@ def test_merging_keeps_a_label() -> None:
     assert merge_quantizers(builder.build([last])).nodes[-1].label == "act"
 
 
-SMALL = [Fixed(*f) for f in ((1, 1, 0), (1, 2, 1), (0, 2, 0), (1, 0, 1), (1, 3, 2))]
+FORMATS = ((1, 1, 0), (1, 2, 1), (0, 2, 0), (1, 0, 1), (1, 1, 2), (1, 4, 1))
+SMALL = [Fixed(bool(signed), *bits) for signed, *bits in FORMATS]
 MODES = [*product(Rounding, Overflow)]
 
 
@@ -293,7 +296,7 @@ def test_whatever_is_merged_gives_the_same_for_every_code(rounding: Rounding) ->
     assert merges > 100
 
 
-@settings(max_examples=300)
+@settings(max_examples=1000)
 @given(st.integers(0, 2**32 - 1), *(st.sampled_from(m) for m in (Rounding, Overflow) * 2))
 def test_mixed_formats_are_merged_only_where_every_element_agrees(
     seed: int,
@@ -322,6 +325,18 @@ def test_mixed_formats_are_merged_only_where_every_element_agrees(
     graph = builder.build([one, two])
     found, expected = emulate_codes(graph, events_for(graph, 400))
     np.testing.assert_array_equal(found, expected)
+
+
+def test_one_element_can_forbid_what_the_others_allow() -> None:
+    # Element 0 saturates in the first; element 1 reaches -8, which SAT_SYM would cut to -7.
+    operand = TensorType((2,), True, [5, 3], 0)
+    first = ops.Quantize(TensorType((2,), True, [3, 5], 0), overflow=Overflow.SAT_SYM)
+    then = ops.Quantize(TensorType((2,), True, 3, 0), overflow=Overflow.SAT)
+    assert merged_quantize(operand.range(), first, then) is None
+    # The first leaves no bit of it; the second has one below the point.
+    nothing = ops.Quantize(TensorType((2,), False, 0, 0))
+    one = ops.Quantize(TensorType((2,), True, -1, 1))
+    assert merged_quantize(TensorType((2,), True, 2, 1).range(), nothing, one) is None
 
 
 # --- narrow_types --------------------------------------------------------------------------------
@@ -395,7 +410,11 @@ def test_inputs_keep_their_types() -> None:
 # --- fuse_affine ---------------------------------------------------------------------------------
 
 SCALE, SHIFT = Literal([3, -1, 5], 2), Literal([7, 0, -2], 3)
-SHORT_SCALE, SHORT_SHIFT = Literal([3, -2], 1), Literal([1, -7], 2)
+CHANNELS = {
+    2: (Literal([3, -2], 1), Literal([1, -7], 2)),
+    3: (SCALE, SHIFT),
+    4: (Literal([3, -2, 1, 5], 1), Literal([1, -7, 2, 4], 2)),
+}
 
 
 def normalised(op, shape, before: bool, after: bool, mode: str = "mul add") -> Graph:
@@ -403,7 +422,8 @@ def normalised(op, shape, before: bool, after: bool, mode: str = "mul add") -> G
     builder = Builder()
     x = builder.add(ops.Input("x", TensorType.uniform(shape, Fixed(True, 2, 1))))
 
-    def affine(x: int, scale: Literal, shift: Literal) -> int:
+    def affine(x: int) -> int:
+        scale, shift = CHANNELS[builder.type(x).shape[-1]]
         ones = (1,) * (len(builder.type(x).shape) - 1)
         scale, shift = (Literal(v.codes.reshape(*ones, -1), v.fraction) for v in (scale, shift))
         if "mul" in mode:
@@ -418,10 +438,10 @@ def normalised(op, shape, before: bool, after: bool, mode: str = "mul add") -> G
         return x
 
     if before:
-        x = affine(x, SHORT_SCALE, SHORT_SHIFT)
+        x = affine(x)
     x = builder.add(op, x, label="layer")
     if after:
-        x = affine(x, SCALE, SHIFT)
+        x = affine(x)
     return builder.build([x])
 
 
@@ -430,7 +450,7 @@ DENSE = linear.Dense(Literal(RNG.integers(-8, 8, (2, 3)), 2), Literal([1, -3, 0]
 CONV = linear.Conv(Literal(RNG.integers(-8, 8, (2, 3, 2, 3)), 2), None, (1, 2), ((0, 0), (0, 0)))
 PADDED = linear.Conv(CONV.kernel, None, (1, 1), ((1, 0), (1, 1)))
 GROUPED = linear.Conv(
-    Literal(RNG.integers(-8, 8, (2, 1, 4)), 0), Literal([1, 2, 3, 4], 0), (1,), ((0, 0),), 2
+    Literal(RNG.integers(-8, 8, (2, 2, 4)), 0), Literal([1, 2, 3, 4], 0), (1,), ((0, 0),), 2
 )
 
 
@@ -456,7 +476,7 @@ def test_padded_zeros_are_scaled_but_not_shifted() -> None:
 
 
 def test_groups_have_their_own_channels() -> None:
-    graph = normalised(GROUPED, (5, 2), before=True, after=False)
+    graph = normalised(GROUPED, (5, 4), before=True, after=True)
     fused = fuse_affine(graph)
     assert ops_of(fused) == ["Input", "Conv"]
     assert_same_values(graph, fused, events_for(graph, 200))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hairtrigger.errors import GraphError
-from hairtrigger.fixed import BoolArray, IntArray, Overflow, Rounding
+from hairtrigger.fixed import IntArray, Overflow, Rounding
 from hairtrigger.graph.graph import Graph, Node
 from hairtrigger.graph.ops import Quantize
 from hairtrigger.graph.passes.remove_dead import remove_dead
@@ -89,30 +89,22 @@ def merged_quantize(x: Range, first: Quantize, then: Quantize) -> Quantize | Non
         return None  # it looks at values before rounding
     if (care & merged.overflows(x) & ~first_clips & ~then_clips).any():
         return None
-    if first_clips.any() and not _clips_as_both(merged, first, first_clips, then_rounds):
-        return None
-    return merged
-
-
-def _clips_as_both(
-    merged: Quantize, first: Quantize, clipped: BoolArray, rounded: BoolArray
-) -> bool:
-    """Does ``merged`` make up for the overflow of ``first`` in the elements ``clipped``?
-
-    ``rounded``: elements that are rounded after it.
-    """
-    a, b = first.type, merged.type
+    if not first_clips.any():
+        return merged
     if first.overflow is merged.overflow is Overflow.WRAP:
-        within = b.signed + b.integer <= a.signed + a.integer
-        blind = not rounded.any() or merged.rounding in _BLIND_TO_SIGN
-        return blind and bool(within[clipped].all())
-    if first.overflow in _SATURATES and merged.overflow in _SATURATES:
+        # The second must keep no bit above those that the first keeps, nor look at the sign.
+        kept, left = (op.type.signed + op.type.integer for op in (first, then))
+        blind = not then_rounds.any() or merged.rounding in _BLIND_TO_SIGN
+        same = (left <= kept) & blind
+    elif first.overflow in _SATURATES and merged.overflow in _SATURATES:
+        # Where the first saturates, so must the one that stands for both.
         low, high = _ends(first)
-        reached = merged.bounds([Range(low, high, a.fraction)])
+        reached = then.bounds([Range(low, high, first.type.fraction)])
         lowest, highest = _ends(merged)
         same = (reached.low == lowest) & (reached.high == highest)
-        return bool(same[clipped].all())
-    return False
+    else:
+        return None
+    return merged if same[first_clips].all() else None
 
 
 def _ends(op: Quantize) -> tuple[IntArray, IntArray]:
