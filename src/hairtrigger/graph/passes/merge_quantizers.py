@@ -70,8 +70,6 @@ def merged_quantize(x: Range, first: Quantize, then: Quantize) -> Quantize | Non
     """One Quantize that does to an operand in ``x`` what ``first`` and ``then`` do, or None."""
     # Elements that come in as zero or leave without bits are zero whatever happens.
     care = x.alive & (then.type.width > 0)
-    if (care & (first.type.width == 0)).any():
-        return None
     between = first.bounds([x])
     first_rounds, then_rounds = care & first.rounds(x), care & then.rounds(between)
     first_clips, then_clips = care & first.overflows(x), care & then.overflows(between)
