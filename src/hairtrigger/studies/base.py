@@ -62,8 +62,23 @@ class Train(Protocol):
     ) -> Trained: ...
 
 
+class TrainFloatStudent(Protocol):
+    """Trains the student in float; ``teacher`` is a trained model, None to train without one."""
+
+    def __call__(
+        self,
+        preset: Any,
+        samples: Samples,
+        seed: int,
+        teacher: Any | None,
+        *,
+        checkpoint: Path | None = None,
+        progress: Tell | None = None,
+    ) -> Trained: ...
+
+
 class TrainStudent(Protocol):
-    """Trains a student; ``teacher`` is a trained model, None to train without one."""
+    """Trains the student for the chip, from the weights of the float student ``start`` if given."""
 
     def __call__(
         self,
@@ -98,7 +113,7 @@ class Study:
     float_student: Callable[[], Any]
     student: Callable[[], Any]
     train_teacher: Train
-    train_float_student: TrainStudent
+    train_float_student: TrainFloatStudent
     train_student: TrainStudent
     decode: Callable[[NDArray[Any]], Any]
     evaluate: Callable[[Outputs, Samples], Any]

@@ -48,21 +48,21 @@ TRAIN_RATES = (75.0, 150.0, 225.0, 300.0)
 """Background rates [Hz/cm2] to train and validate on, in equal parts."""
 TEST_RATE = 150.0
 NOISE_RATES = (150.0, 300.0)
-MUON_WEIGHTS = (1.0, 2.0, 0.6, 0.4)
+MUON_WEIGHTS = (0.6, 2.4, 0.6, 0.4)
 """Of images with 0, 1, 2 and 3 muons, in training and test: single muons are what matters most."""
 SEEN_LAYERS = 4
 """A muon that fired fewer layers than that is not asked for in training; the figures keep it."""
 
 HEADS = (
-    Head("pt", Kind.VALUE, weight=5.0, elbow=0.05),
+    Head("pt", Kind.VALUE, weight=10.0, elbow=0.05),
     Head("eta", Kind.VALUE, weight=5.0, elbow=0.02),
-    Head("charge", Kind.BINARY, weight=2.0),
+    Head("charge", Kind.BINARY, weight=3.0),
     Head("count", Kind.CLASSES, size=4, weight=1.0),
 )
 """``pt``: log2(pT / 3 GeV), 0 without muon: a step is the same relative step everywhere, and a
 threshold is a comparison of integers. ``eta``: -1 to 1 from end to end of the sector."""
 
-STUDENT_DISTILLATION = Distillation(temperature=2.0, weight=0.5)
+STUDENT_DISTILLATION = Distillation(temperature=2.0, weight=0.3)
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class MuonPreset:
     student_epochs: int
     batch: int = 256
     teacher_rate: float = 2e-3
-    float_rate: float = 5e-3
-    student_rate: float = 3e-3
-    beta: tuple[float, float] = (1e-7, 1e-5)
-    ebops: float | None = None
+    float_rate: float = 6e-3
+    student_rate: float = 4e-3
+    beta: tuple[float, float] = (2e-6, 2.5e-5)
+    ebops: float | None = 90_000.0
 
 
 SMOKE = MuonPreset(
@@ -102,8 +102,8 @@ DEMO = MuonPreset(
     test_events=60_000,
     noise_events=200_000,
     teacher_epochs=2,
-    float_epochs=4,
-    student_epochs=4,
+    float_epochs=10,
+    student_epochs=8,
 )
 
 
@@ -240,22 +240,17 @@ def decode(outputs: Any) -> MuonPrediction:
 
 def teacher() -> Any:
     """The untrained float teacher."""
-    return networks.build_teacher(*_sizes())
+    return networks.build_teacher(RpcConfig(), output_size(HEADS))
 
 
 def float_student() -> Any:
     """The untrained student in float, on its starting roads."""
-    return _on_roads(networks.build_float_student(*_sizes()))
+    return _on_roads(networks.build_float_student(RpcConfig(), output_size(HEADS)))
 
 
 def student() -> Any:
     """The untrained student with HGQ2 layers, on its starting roads."""
-    return _on_roads(networks.build_student(*_sizes()))
-
-
-def _sizes() -> tuple[int, int, int]:
-    config = RpcConfig()
-    return config.rows, config.strips, output_size(HEADS)
+    return _on_roads(networks.build_student(RpcConfig(), output_size(HEADS)))
 
 
 def _on_roads(model: Any) -> Any:
@@ -293,14 +288,14 @@ def train_float_student(
     seed: int,
     teacher: Any | None,
     *,
-    start: Any | None = None,
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
     """Train the student in float, on the truth and the ``teacher``'s outputs (None: truth only)."""
-    settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
     model = _seeded(float_student, seed)
-    return _train(model, samples, settings, teacher, start, checkpoint, progress, "float student")
+    settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
+    how = {"checkpoint": checkpoint, "progress": progress, "what": "train float student"}
+    return _train(model, samples, settings, teacher, how)
 
 
 def train_student(
@@ -313,32 +308,21 @@ def train_student(
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
-    """Train the student for the chip, from the weights of the student ``start`` if given."""
+    """Train the student for the chip, from the weights of the float student ``start`` if given."""
+    model = _seeded(student, seed)
+    if start is not None:
+        networks.start_from_float(start, model)
     settings = FitSettings(
         preset.student_epochs, preset.batch, preset.student_rate, seed, preset.beta, preset.ebops
     )
-    model = _seeded(student, seed)
-    return _train(model, samples, settings, teacher, start, checkpoint, progress, "student")
+    how = {"checkpoint": checkpoint, "progress": progress, "what": "train student"}
+    return _train(model, samples, settings, teacher, how)
 
 
 def _train(
-    model: Any,
-    samples: Samples,
-    settings: FitSettings,
-    teacher: Any | None,
-    start: Any | None,
-    checkpoint: Path | None,
-    progress: Tell | None,
-    name: str,
+    model: Any, samples: Samples, settings: FitSettings, teacher: Any | None, how: dict[str, Any]
 ) -> Trained:
-    if start is not None:
-        networks.copy_weights(start, model)
     train, validation = data(samples.train), data(samples.validation)
-    how: dict[str, Any] = {
-        "checkpoint": checkpoint,
-        "progress": progress,
-        "what": f"train {name}",
-    }
     if teacher is None:
         history = fit(model, train, validation, truth_loss(HEADS), settings, **how)
     else:

@@ -1,16 +1,19 @@
 """The networks of the muon study: a float teacher, and a student of about a thousand weights.
 
-The student reads the image as a detector expert would. ``station`` looks at each strip and tells
-how much each station saw there; ``column`` condenses eight strips into features; ``roads`` joins
-the columns along the path of a bent track, and starts as today's trigger roads do, from the
-geometry; ``mix`` and ``local`` judge what was found in each column. From here the largest answer
-counts: within a quarter of the sector, and, for the fine position, at the same place of all
+The student reads the image as a detector expert would. A ``station`` layer for each station adds up
+its layers in steps of two strips; ``column`` condenses eight strips of all stations into features;
+``roads`` joins the columns along the path of a bent track, and starts as today's trigger roads do,
+from the geometry; ``mix`` and ``local`` judge what was found in each column. From here the largest
+answer counts: within a quarter of the sector, and, for the fine position, at the same place of all
 quarters. One matrix turns that into the outputs. No layer but the last depends on the position, so
 one small module serves all of it in the chip.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,19 +23,20 @@ from hairtrigger.errors import InputError
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train.checkpoint import to_array
 
+STRIPS_PER_STEP = 1
 STRIPS_PER_COLUMN = 8
 ROAD_COLUMNS = 7
 """How far a road reaches: 56 strips, the bend of a muon of about 5 GeV."""
 QUARTERS = 4
-WEIGHTED = ("station", "column", "roads", "mix", "local", "seen", "out")
+WEIGHTED = ("column", "roads", "mix", "local", "seen", "out")
 
 
-def build_teacher(rows: int, strips: int, outputs: int) -> Any:
+def build_teacher(config: RpcConfig, outputs: int) -> Any:
     """A float CNN of some 80 k weights: columns of 8 strips, then attention over them."""
     keras = import_keras()
     layers = keras.layers
-    image = keras.Input((rows, strips, 1), name="image")
-    x = layers.Reshape((strips, rows))(layers.Permute((2, 1, 3))(image))
+    image = keras.Input((config.rows, config.strips, 1), name="image")
+    x = layers.Reshape((config.strips, config.rows))(layers.Permute((2, 1, 3))(image))
 
     def conv(width: int, strides: int = 1) -> Any:
         return layers.Conv1D(64, width, strides=strides, padding="same", activation="relu")
@@ -47,95 +51,139 @@ def build_teacher(rows: int, strips: int, outputs: int) -> Any:
     return keras.Model(image, layers.Dense(outputs, name="out")(x), name="teacher")
 
 
-def build_float_student(rows: int, strips: int, outputs: int) -> Any:
+@dataclass(frozen=True)
+class StudentShape:
+    """How many channels each layer of a student has; ``road_stride`` in columns of 8 strips."""
+
+    column: int = 8
+    roads: int = 8
+    road_width: int = 7
+    road_stride: int = 2
+    mix: int = 8
+    local: int = 6
+
+
+STUDENT = StudentShape()
+
+WEIGHT_FRACTION = 5
+"""Fraction bits of the student's weights when its training begins."""
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """The kinds of layers of a student, float or quantised; ``first`` reads the image's bits."""
+
+    first: Callable[..., Any]
+    dense: Callable[..., Any]
+    conv: Callable[..., Any]
+    pool: Callable[..., Any]
+    last: Callable[..., Any]
+
+
+def build_float_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT) -> Any:
     """The student in float: the same layers, the same number of weights."""
     keras = import_keras()
     layers = keras.layers
-
-    def conv(channels: int, width: int, stride: int, name: str) -> Any:
-        return layers.Conv1D(
-            channels, width, strides=stride, padding="same", activation="relu", name=name
-        )
-
-    def pool(length: int, name: str) -> Any:
-        return layers.MaxPooling1D(length, name=name)
-
-    return _student(
-        keras, (rows, strips, outputs), conv, pool, lambda n: layers.Dense(n, name="out")
+    kinds = _Layers(
+        first=partial(layers.Dense, activation="relu"),
+        dense=partial(layers.Dense, activation="relu"),
+        conv=partial(layers.Conv1D, padding="same", activation="relu"),
+        pool=layers.MaxPooling1D,
+        last=layers.Dense,
     )
+    return _student(keras, kinds, config, outputs, shape)
 
 
-def build_student(rows: int, strips: int, outputs: int) -> Any:
+def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT) -> Any:
     """The student for the chip: HGQ2 layers whose bit widths are learned.
 
-    Every weight has its own width; an activation of a convolution has one for each channel, so that
-    all positions share one module; those before the last matrix have one each. Activations are
-    cut (TRN), which costs no adder, and saturate (SAT): no value can wrap around on images that
-    training did not see, at the price of a comparison for each.
+    Every weight has its own width; an activation has one for each channel, so that all positions
+    share one module; those before the last matrix have one each. Activations are cut (TRN), which
+    costs no adder, and saturate (SAT): no value can wrap around on images that training did not
+    see, at the price of a comparison for each.
     """
     keras = import_keras()
     from hgq.layers import QConv1D, QDense, QMaxPooling1D
-    from hgq.quantizer import QuantizerConfig as Config
+    from hgq.quantizer import QuantizerConfig
 
-    weight = {"q_type": "kif", "place": "weight", "overflow_mode": "WRAP", "i0": 2, "f0": 4}
-    lane = {
-        "q_type": "kif",
-        "place": "datalane",
-        "k0": False,
-        "i0": 2,
-        "f0": 2,
-        "round_mode": "TRN",
-        "overflow_mode": "SAT",
-    }
-    by_channel = {"homogeneous_axis": None, "heterogeneous_axis": (-1,)}
-    one_bit = {"i0": 1, "f0": 0, "trainable": False, "homogeneous_axis": None} | {
-        "heterogeneous_axis": ()
-    }
+    def lane(bits: tuple[int, int], **changes: Any) -> Any:
+        form = {"k0": False, "round_mode": "TRN", "overflow_mode": "SAT"}
+        return QuantizerConfig("kif", "datalane", i0=bits[0], f0=bits[1], **form, **changes)
 
-    def weights() -> dict[str, Any]:
-        return {"kq_conf": Config(**weight), "bq_conf": Config(**{**weight, "place": "bias"})}
+    def by_channel(before: str) -> Any:
+        """For what the layer ``before`` gives: a width for each channel."""
+        return lane(_first_bits(before), homogeneous_axis=None, heterogeneous_axis=(-1,))
 
-    def conv(channels: int, width: int, stride: int, name: str) -> Any:
-        form = one_bit if name == "station" else by_channel
-        return QConv1D(
-            channels,
-            width,
-            strides=stride,
+    def weighted(layer: Any, iq: Any, **arguments: Any) -> Any:
+        # WRAP on a weight: the integer bits follow its value, so none ever wraps.
+        fine = QuantizerConfig("kif", "weight", overflow_mode="WRAP", i0=2, f0=WEIGHT_FRACTION)
+        return layer(iq_conf=iq, kq_conf=fine, bq_conf=fine, **arguments)
+
+    def first(units: int, name: str) -> Any:
+        bit = lane((1, 0), trainable=False, homogeneous_axis=None, heterogeneous_axis=())
+        return weighted(QDense, bit, units=units, activation="relu", name=name)
+
+    def dense(units: int, name: str) -> Any:
+        before = "station" if name == "column" else ""
+        return weighted(QDense, by_channel(before), units=units, activation="relu", name=name)
+
+    def conv(filters: int, width: int, strides: int, name: str) -> Any:
+        return weighted(
+            QConv1D,
+            by_channel(""),
+            filters=filters,
+            kernel_size=width,
+            strides=strides,
             padding="same",
             activation="relu",
-            iq_conf=Config(**{**lane, **form}),
             name=name,
-            **weights(),
         )
 
     def pool(length: int, name: str) -> Any:
-        return QMaxPooling1D(length, iq_conf=Config(**{**lane, **by_channel}), name=name)
+        return QMaxPooling1D(length, iq_conf=by_channel(""), name=name)
 
-    def dense(units: int) -> Any:
-        return QDense(units, iq_conf=Config(**lane), name="out", **weights())
+    def last(units: int, name: str) -> Any:
+        return weighted(QDense, lane(_first_bits("")), units=units, name=name)
 
-    return _student(keras, (rows, strips, outputs), conv, pool, dense)
+    return _student(keras, _Layers(first, dense, conv, pool, last), config, outputs, shape)
 
 
-def _student(keras: Any, sizes: tuple[int, int, int], conv: Any, pool: Any, dense: Any) -> Any:
-    rows, strips, outputs = sizes
+def _student(
+    keras: Any, kinds: _Layers, config: RpcConfig, outputs: int, shape: StudentShape
+) -> Any:
     layers = keras.layers
-    image = keras.Input((rows, strips, 1), name="image")
-    x = layers.Reshape((strips, rows), name="strips")(
-        layers.Permute((2, 1, 3), name="strips_first")(image)
-    )
-    x = conv(4, 1, 1, "station")(x)
-    x = conv(8, STRIPS_PER_COLUMN, STRIPS_PER_COLUMN, "column")(x)
-    x = conv(8, ROAD_COLUMNS, 1, "roads")(x)
-    x = conv(8, 1, 1, "mix")(x)
-    x = conv(6, 1, 1, "local")(x)
-    columns = x.shape[1]
-    quarter = columns // QUARTERS
-    coarse = layers.Flatten(name="coarse")(pool(quarter, "quarter")(x))
-    seen = layers.Reshape((QUARTERS, quarter), name="by_quarter")(conv(1, 1, 1, "seen")(x))
-    fine = layers.Flatten(name="fine")(pool(QUARTERS, "place")(seen))
+    image = keras.Input((config.rows, config.strips, 1), name="image")
+    steps, columns = config.strips // STRIPS_PER_STEP, config.strips // STRIPS_PER_COLUMN
+    stations = []
+    for name, (first, count) in station_rows(config).items():
+        cut = ((first, config.rows - first - count), (0, 0))
+        rows = layers.Cropping2D(cut, name=f"{name}_rows")(image)
+        rows = layers.Permute((2, 1, 3), name=f"{name}_strips")(rows)
+        rows = layers.Reshape((steps, STRIPS_PER_STEP * count), name=f"{name}_steps")(rows)
+        stations.append(kinds.first(1, name=name)(rows))
+    x = layers.Concatenate(name="stations")(stations)
+    x = layers.Reshape((columns, len(stations) * steps // columns), name="columns")(x)
+    x = kinds.dense(shape.column, name="column")(x)
+    x = kinds.conv(shape.roads, shape.road_width, shape.road_stride, name="roads")(x)
+    x = kinds.dense(shape.mix, name="mix")(x)
+    x = kinds.dense(shape.local, name="local")(x)
+    quarter = x.shape[1] // QUARTERS
+    coarse = layers.Flatten(name="coarse")(kinds.pool(quarter, name="quarter")(x))
+    seen = kinds.dense(1, name="seen")(x)
+    seen = layers.Reshape((QUARTERS, quarter), name="by_quarter")(seen)
+    fine = layers.Flatten(name="fine")(kinds.pool(QUARTERS, name="place")(seen))
     both = layers.Concatenate(name="both")([coarse, fine])
-    return keras.Model(image, dense(outputs)(both), name="student")
+    return keras.Model(image, kinds.last(outputs, name="out")(both), name="student")
+
+
+def station_rows(config: RpcConfig) -> dict[str, tuple[int, int]]:
+    """Layer name of each station and its rows in the image: (first, how many)."""
+    counts = config.station_layers
+    if config.rows != config.layers:
+        counts = (1,) * config.rows
+    firsts = np.cumsum((0, *counts[:-1])).tolist()
+    pairs = enumerate(zip(firsts, counts, strict=True))
+    return {f"station_{n}": (first, count) for n, (first, count) in pairs}
 
 
 def start_on_roads(model: Any, config: RpcConfig, max_bend: float = 26.0) -> None:
@@ -145,32 +193,27 @@ def start_on_roads(model: Any, config: RpcConfig, max_bend: float = 26.0) -> Non
     between the first station and the last: without this start the charge is not found in the few
     epochs of the demonstration. Training changes all of it.
     """
-    stations = len(config.station_layers)
-    _check_layers(model)
-    kernel, bias = _scaled(model, "station", 0.1)
-    if config.rows == config.layers:
-        last = np.cumsum(config.station_layers)
-        for station, (end, layers) in enumerate(zip(last, config.station_layers, strict=True)):
-            kernel[:, end - layers : end, station] += 1 / layers
-    else:
-        kernel[0] += np.eye(stations, dtype=np.float32)
-    _set(model, "station", kernel, bias)
+    stations = station_rows(config)
+    for name, (_, count) in stations.items():
+        kernel, bias = _scaled(model, name, 0.1)
+        _set(model, name, kernel + 1 / count, bias)
 
-    # Channels come in two sets, one a station: light to the left and to the right of the column.
+    # Channels come in sets, one a station: light to the left, then to the right of the column.
     kernel, bias = _scaled(model, "column", 0.3)
-    ramp = np.linspace(1, 0, kernel.shape[0])
+    kernel = kernel.reshape(-1, len(stations), kernel.shape[1])
+    ramp = np.linspace(1, 0, len(kernel))
     for channel in range(kernel.shape[2]):
-        side = ramp if channel < stations else ramp[::-1]
-        kernel[:, channel % stations, channel] += 0.7 * side
-    _set(model, "column", kernel, bias)
+        side = ramp if channel < len(stations) else ramp[::-1]
+        kernel[:, channel % len(stations), channel] += 0.7 * side
+    _set(model, "column", kernel.reshape(-1, kernel.shape[2]), bias)
 
     kernel, bias = _scaled(model, "roads", 0.3)
     width, channels, roads = kernel.shape
     shape = bend_shape(config)
     for road, bend in enumerate(np.linspace(-max_bend, max_bend, roads)):
         for channel in range(channels):
-            side = 0.25 if channel < stations else -0.25
-            path = bend * (shape[channel % stations] - 0.4) / STRIPS_PER_COLUMN
+            side = 0.25 if channel < len(stations) else -0.25
+            path = bend * (shape[channel % len(stations)] - 0.4) / STRIPS_PER_COLUMN
             distance = np.arange(width) - ((width - 1) / 2 + path + side)
             kernel[:, channel, road] += 0.5 * np.exp(-0.5 * (distance / 0.4) ** 2)
     _set(model, "roads", kernel, bias - 0.5)
@@ -193,26 +236,30 @@ def bend_shape(config: RpcConfig) -> np.ndarray:
     return offset / offset[-1]
 
 
-def copy_weights(source: Any, target: Any) -> None:
-    """Set a student's weights to those of another student, float or not; bit widths stay.
+def start_from_float(source: Any, target: Any) -> None:
+    """Set the weights of a student for the chip to those of a float one.
 
-    Raises `InputError` where one is no student of this study.
+    Half an LSB goes to the bias of every layer whose results are cut, so that at the start the cut
+    is a rounding and training does not begin with a shift everywhere.
+    Raises `InputError` where one is no student, or they are for different images.
     """
-    for model in (source, target):
-        _check_layers(model)
-    for name in WEIGHTED:
-        old, new = source.get_layer(name), target.get_layer(name)
-        new.kernel.assign(to_array(old.kernel))
-        new.bias.assign(to_array(old.bias))
-
-
-def _check_layers(model: Any) -> None:
-    missing = set(WEIGHTED) - {layer.name for layer in model.layers}
+    names = [layer.name for layer in target.layers if hasattr(layer, "kernel")]
+    missing = {"out", *names} - {layer.name for layer in source.layers}
     if missing:
         raise InputError(
-            f"The model {model.name!r} has no layers {sorted(missing)}.",
-            "Give a student of the muon study.",
+            f"The model {source.name!r} has no layers {sorted(missing)}.",
+            "Give a student of the muon study, for the same images.",
         )
+    for name in names:
+        kernel, bias = _scaled(source, name, 1.0)
+        if name != "out":
+            bias = bias + 2.0 ** -(_first_bits(name)[1] + 1)
+        _set(target, name, kernel, bias)
+
+
+def _first_bits(name: str) -> tuple[int, int]:
+    """Integer and fraction bits of what a layer's results are cut to when training begins."""
+    return (1, 1) if name.startswith("station") else (3, 3)
 
 
 def _scaled(model: Any, name: str, factor: float) -> tuple[np.ndarray, np.ndarray]:

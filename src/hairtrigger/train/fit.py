@@ -128,7 +128,7 @@ def fit(
 def ebops_of(model: Any) -> float:
     """Effective bit operations of an HGQ2 network as of its last training step; 0 without HGQ2."""
     layers = model._flatten_layers()
-    return sum(float(files.to_array(layer._ebops)) for layer in layers if _priced(layer))
+    return sum((float(files.to_array(layer._ebops)) for layer in layers if _priced(layer)), 0.0)
 
 
 def _priced(layer: Any) -> bool:
