@@ -28,10 +28,10 @@ HEADS = (
     Head("sign", Kind.BINARY, weight=0.5),
     Head("kind", Kind.CLASSES, size=3),
 )
-SETTINGS = FitSettings(epochs=3, batch=32, learning_rate=0.02, seed=5, beta=(1e-6, 1e-4))
+SETTINGS = FitSettings(epochs=3, batch=32, learning_rate=0.03, seed=5, beta=(1e-5, 1e-4))
 
 
-def make_data(events=256, seed=0):
+def make_data(events=1024, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(events, 4)).astype(np.float32)
     size = np.abs(x[:, 0])
