@@ -10,7 +10,7 @@ help:
 	@echo "make test   all quick tests"
 	@echo "make lint   ruff and basedpyright"
 	@echo "make slow   the slow tests too"
-	@echo "make bench  the benchmarks; their results go to docs/benchmarks"
+	@echo "make bench  the benchmarks, and the validation figure of the RPC simulation"
 
 # The stamp depends on the pinned requirements: a changed file installs again.
 $(VENV)/.ready: requirements.txt pyproject.toml
