@@ -81,7 +81,7 @@ class MuonPreset:
     teacher_rate: float = 2e-3
     float_rate: float = 6e-3
     student_rate: float = 4e-3
-    beta: tuple[float, float] = (2e-6, 2.5e-5)
+    beta: tuple[float, float] = (2e-6, 3e-5)
     ebops: float | None = 90_000.0
 
 

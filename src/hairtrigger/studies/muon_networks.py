@@ -65,6 +65,26 @@ class StudentShape:
 
 STUDENT = StudentShape()
 
+FIRST_BITS = {
+    "station": (1, 1),
+    "column": (1, 2),
+    "roads": (2, 2),
+    "mix": (2, 3),
+    "local": (2, 3),
+    "seen": (2, 3),
+}
+"""Integer and fraction bits that a layer's results are cut to when training begins. The first stay
+as they are, since they follow from the size of the results; the second are learned."""
+READS = {
+    "column": "station",
+    "roads": "column",
+    "mix": "roads",
+    "local": "mix",
+    "seen": "local",
+    "quarter": "local",
+    "place": "seen",
+    "out": "local",
+}
 WEIGHT_FRACTION = 5
 """Fraction bits of the student's weights when its training begins."""
 
@@ -103,16 +123,21 @@ def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT
     see, at the price of a comparison for each.
     """
     keras = import_keras()
+    from hgq.constraints import MinMax
     from hgq.layers import QConv1D, QDense, QMaxPooling1D
     from hgq.quantizer import QuantizerConfig
 
     def lane(bits: tuple[int, int], **changes: Any) -> Any:
+        whole, fraction = bits
         form = {"k0": False, "round_mode": "TRN", "overflow_mode": "SAT"}
-        return QuantizerConfig("kif", "datalane", i0=bits[0], f0=bits[1], **form, **changes)
+        # Fixed integer bits: one bit less would halve the range at a stroke and cut what is large.
+        form |= {"i0": whole, "f0": fraction, "ic": MinMax(whole, whole)}
+        return QuantizerConfig("kif", "datalane", **form, **changes)
 
-    def by_channel(before: str) -> Any:
-        """For what the layer ``before`` gives: a width for each channel."""
-        return lane(_first_bits(before), homogeneous_axis=None, heterogeneous_axis=(-1,))
+    def by_channel(name: str) -> Any:
+        """For what layer ``name`` reads: a width for each channel."""
+        bits = FIRST_BITS[READS[name]]
+        return lane(bits, homogeneous_axis=None, heterogeneous_axis=(-1,))
 
     def weighted(layer: Any, iq: Any, **arguments: Any) -> Any:
         # WRAP on a weight: the integer bits follow its value, so none ever wraps.
@@ -124,13 +149,12 @@ def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT
         return weighted(QDense, bit, units=units, activation="relu", name=name)
 
     def dense(units: int, name: str) -> Any:
-        before = "station" if name == "column" else ""
-        return weighted(QDense, by_channel(before), units=units, activation="relu", name=name)
+        return weighted(QDense, by_channel(name), units=units, activation="relu", name=name)
 
     def conv(filters: int, width: int, strides: int, name: str) -> Any:
         return weighted(
             QConv1D,
-            by_channel(""),
+            by_channel(name),
             filters=filters,
             kernel_size=width,
             strides=strides,
@@ -140,10 +164,10 @@ def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT
         )
 
     def pool(length: int, name: str) -> Any:
-        return QMaxPooling1D(length, iq_conf=by_channel(""), name=name)
+        return QMaxPooling1D(length, iq_conf=by_channel(name), name=name)
 
     def last(units: int, name: str) -> Any:
-        return weighted(QDense, lane(_first_bits("")), units=units, name=name)
+        return weighted(QDense, lane(FIRST_BITS[READS[name]]), units=units, name=name)
 
     return _student(keras, _Layers(first, dense, conv, pool, last), config, outputs, shape)
 
@@ -253,13 +277,9 @@ def start_from_float(source: Any, target: Any) -> None:
     for name in names:
         kernel, bias = _scaled(source, name, 1.0)
         if name != "out":
-            bias = bias + 2.0 ** -(_first_bits(name)[1] + 1)
+            _, fraction = FIRST_BITS[name.partition("_")[0]]
+            bias = bias + 2.0 ** -(fraction + 1)
         _set(target, name, kernel, bias)
-
-
-def _first_bits(name: str) -> tuple[int, int]:
-    """Integer and fraction bits of what a layer's results are cut to when training begins."""
-    return (1, 1) if name.startswith("station") else (3, 3)
 
 
 def _scaled(model: Any, name: str, factor: float) -> tuple[np.ndarray, np.ndarray]:

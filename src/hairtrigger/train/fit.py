@@ -29,6 +29,9 @@ Tell = Callable[[str, int, int], None]
 
 History = files.Progress
 
+RISE = 0.4
+"""The part of the epochs in which the price of bits rises; the rest lets the network settle."""
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -37,7 +40,7 @@ class FitSettings:
     Adam with a learning rate that falls to 0 along a cosine. ``seed`` orders the events of each
     epoch. For networks with HGQ2 layers: ``beta`` is the price of one EBOP (effective bit
     operation) in the loss, risen geometrically from the first value to the second over the first
-    half of the epochs and constant from there; ``ebops`` is the budget within which the best
+    `RISE` of the epochs and constant from there; ``ebops`` is the budget within which the best
     epoch is sought (None: no budget).
     """
 
@@ -60,7 +63,7 @@ class FitSettings:
 
     def beta_at(self, epoch: int) -> float:
         """The price of an EBOP in an epoch, counted from 0."""
-        rise = max(1, self.epochs // 2)
+        rise = max(1, int(RISE * self.epochs))
         share = min(1.0, epoch / rise)
         low, high = self.beta
         return low ** (1 - share) * high**share
