@@ -7,7 +7,7 @@ instantiated at each position. Other ops are laid out in the top module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,28 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.errors import UnsupportedError
-from hairtrigger.fixed import Fixed, IntArray
+from hairtrigger.fixed import IntArray
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.graph.types import Literal, Range, TensorType
 from hairtrigger.rtl.adders import multiply_matrix
 from hairtrigger.rtl.build import ZERO, ModuleBuilder
+from hairtrigger.rtl.kernels import (
+    KERNELS,
+    Kernel,
+    Port,
+    Step,
+    build_kernel,
+    element_lowering,
+    kernel_chain,
+    narrowed,
+    spans_of,
+)
 from hairtrigger.rtl.names import identifier
 from hairtrigger.rtl.netlist import Module, Wire, constant
 
 Wires = NDArray[Any]
 """An object array of `Wire`, one for each element of a tensor."""
-
-KERNELS = (linear.Dense, linear.Conv, linear.SumPool, linear.MaxPool)
-ELEMENT_WISE = (ops.Relu, ops.Quantize, ops.Table)
-
-
-@dataclass
-class _Kernel:
-    """A module and which of the offered inputs its ports read."""
-
-    module: Module
-    reads: tuple[int, ...]
 
 
 @dataclass
@@ -46,7 +45,7 @@ class _Lowering:
     graph: Graph
     top: ModuleBuilder = field(default_factory=ModuleBuilder)
     values: dict[int, Wires] = field(default_factory=dict[int, Wires])
-    kernels: dict[object, _Kernel] = field(default_factory=dict[object, _Kernel])
+    kernels: dict[object, Kernel] = field(default_factory=dict[object, Kernel])
     names: dict[str, int] = field(default_factory=dict[str, int])
 
     def module_name(self, label: str) -> str:
@@ -72,22 +71,10 @@ def lower(graph: Graph) -> Module:
             state.values[place] = _lower_node(state, node)
     outputs: list[Wire] = []
     for place in graph.outputs:
-        spans = _spans(graph.nodes[place].type.range())
+        spans = spans_of(graph.nodes[place].type.range())
         for wire, (low, high, fraction) in zip(state.values[place].ravel(), spans, strict=True):
             outputs.append(state.top.refine(wire, fraction) if low != high else ZERO)
     return state.top.finish(identifier(graph.name), outputs, f"The whole network {graph.name!r}.")
-
-
-def kernel_chain(graph: Graph, place: int) -> tuple[int, ...]:
-    """Places of a kernel's op and of the element-wise ops that belong to it."""
-    chain = [place]
-    while True:
-        users = graph.users[chain[-1]]
-        if len(users) != 1 or chain[-1] in graph.outputs:
-            return tuple(chain)
-        if not isinstance(graph.nodes[users[0]].op, ELEMENT_WISE):
-            return tuple(chain)
-        chain.append(users[0])
 
 
 # --- one op after the other --------------------------------------------------------------------
@@ -100,10 +87,10 @@ def _lower_node(state: _Lowering, node: Node) -> Wires:
     match op:
         case ops.Input():
             spans = node.type.range()
-            return _wires(node.type.shape, [top.input(*span) for span in _spans(spans)])
+            return _wires(node.type.shape, [top.input(*span) for span in spans_of(spans)])
         case ops.Constant():
             spans = op.value.range()
-            return _wires(node.type.shape, [constant(low, f) for low, _, f in _spans(spans)])
+            return _wires(node.type.shape, [constant(low, f) for low, _, f in spans_of(spans)])
         case moves.Move():
             places = np.arange(1, operands[0].size + 1).reshape(1, *operands[0].shape)
             moved = op.move(places, operands[0].shape)[0]
@@ -129,7 +116,7 @@ def _lower_node(state: _Lowering, node: Node) -> Wires:
                 f"{type(op).__name__} {node.label!r} has no lowering to cells.",
                 "Add one in hairtrigger/rtl/lower.py; see docs/add_an_op.md.",
             )
-    return _wires(node.type.shape, _narrowed(top, found, _spans(node.type.range())))
+    return _wires(node.type.shape, narrowed(top, found, spans_of(node.type.range())))
 
 
 def _binary(top: ModuleBuilder, op: ops.Op, a: Wire, b: Wire) -> Wire:
@@ -147,41 +134,6 @@ def _binary(top: ModuleBuilder, op: ops.Op, a: Wire, b: Wire) -> Wire:
                 weight = np.array([[a.low]])
                 return multiply_matrix(top, [b], weight, a.fraction)[0]
             return top.multiply(a, b)
-
-
-ElementLowering = Callable[[ModuleBuilder, Wire, int], Wire]
-
-
-def element_lowering(op: ops.Op, out: TensorType) -> ElementLowering:
-    """How an element-wise op becomes cells: a function of builder, wire and element number."""
-    match op:
-        case ops.Relu():
-            return lambda builder, wire, _: builder.relu(wire)
-        case ops.Quantize():
-            formats = _formats(op.type)
-            rounding, overflow = op.rounding, op.overflow
-            return lambda builder, wire, n: builder.quantize(wire, formats[n], rounding, overflow)
-        case ops.Table():
-            return _table_lowering(op, out)
-        case _:
-            raise UnsupportedError(f"{type(op).__name__} does not work element by element.")
-
-
-def _table_lowering(table: ops.Table, out: TensorType) -> ElementLowering:
-    rows: list[list[int]] = table.values.codes.tolist()
-    select = [0] * out.size if table.select is None else table.select.codes.ravel().tolist()
-
-    def lookup(builder: ModuleBuilder, wire: Wire, n: int) -> Wire:
-        if wire.constant:
-            code = wire.low << (table.fraction - wire.fraction) if wire.low else 0
-            return constant(rows[select[n]][code - table.first], table.values.fraction)
-        # Entries of the table that the wire's coarser steps hit.
-        stride = 1 << (table.fraction - wire.fraction)
-        first = wire.low * stride - table.first
-        entries = rows[select[n]][first : wire.high * stride - table.first + 1 : stride]
-        return builder.lookup(wire, entries, wire.low, table.values.fraction)
-
-    return lookup
 
 
 # --- kernels -----------------------------------------------------------------------------------
@@ -203,7 +155,7 @@ def _lower_kernels(state: _Lowering, chain: Sequence[int]) -> Wires:
     last = graph.nodes[chain[-1]]
     label = next((graph.nodes[n].label for n in chain if graph.nodes[n].label), "")
     label = label or type(head.op).__name__
-    steps = [_Step.of(graph.nodes[n]) for n in chain]
+    steps = [Step.of(graph.nodes[n]) for n in chain]
     result: list[Wire] = [ZERO] * last.type.size
     positions = _positions(head, state.values[head.operands[0]])
     for number, at in enumerate(positions):
@@ -211,11 +163,15 @@ def _lower_kernels(state: _Lowering, chain: Sequence[int]) -> Wires:
             chain[0],
             at.group,
             tuple((w.low, w.high, w.fraction) for w in at.inputs),
-            tuple(step.key(n) for step in steps for n in at.outputs),
+            tuple((step.spans[n], step.key(n)) for step in steps for n in at.outputs),
         )
         if key not in state.kernels:
             name = state.module_name(label)
-            state.kernels[key] = _build_kernel(head, steps, at, name, label)
+            ports = [Port((n,)) for n in range(len(at.inputs))]
+            spans = [[step.spans[n] for n in at.outputs] for step in steps]
+            state.kernels[key] = build_kernel(
+                head, steps, at.group, at.inputs, ports, at.outputs, spans, name, label
+            )
         kernel = state.kernels[key]
         reads = [at.inputs[n] for n in kernel.reads]
         if kernel.module.body:
@@ -240,32 +196,6 @@ def _passed_through(module: Module, reads: Sequence[Wire]) -> list[Wire]:
         moved = wire.shifted(port.fraction - out.fraction)
         wires.append(Wire(moved.net, out.low, out.high, moved.fraction))
     return wires
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One node of a kernel's chain, with what tells its elements apart."""
-
-    lowering: ElementLowering | None
-    spans: list[tuple[int, int, int]]
-    keys: list[tuple[int, ...]] | None
-
-    @classmethod
-    def of(cls, node: Node) -> _Step:
-        spans = _spans(node.type.range())
-        if not isinstance(node.op, ELEMENT_WISE):
-            return cls(None, spans, None)
-        keys = None
-        if isinstance(node.op, ops.Quantize):
-            t = node.op.type
-            keys = [(int(f.signed), f.integer, f.fraction) for f in _formats(t)]
-        elif isinstance(node.op, ops.Table) and node.op.select is not None:
-            keys = [(int(n),) for n in node.op.select.codes.ravel()]
-        return cls(element_lowering(node.op, node.type), spans, keys)
-
-    def key(self, element: int) -> tuple[tuple[int, ...], ...]:
-        """Equal for elements that this step treats alike."""
-        return (self.spans[element], self.keys[element] if self.keys else ())
 
 
 def _positions(head: Node, x: Wires) -> list[_Position]:
@@ -311,53 +241,6 @@ def _gathered(x: Wires, index: IntArray) -> Wires:
     return np.concatenate([flat, outside])[index]
 
 
-def _build_kernel(
-    head: Node, steps: Sequence[_Step], at: _Position, name: str, label: str
-) -> _Kernel:
-    builder = ModuleBuilder()
-    inputs = [w if w.constant else builder.input(w.low, w.high, w.fraction) for w in at.inputs]
-    wires = _kernel_outputs(builder, head.op, inputs, at.group)
-    for step in steps:
-        if step.lowering is not None:
-            wires = [step.lowering(builder, w, n) for w, n in zip(wires, at.outputs, strict=True)]
-        wires = _narrowed(builder, wires, [step.spans[n] for n in at.outputs])
-    ports = builder.inputs
-    module = builder.finish(name, wires, f"One position of {label!r}.")
-    read = {w.net for part in module.body for w in part.inputs} | {w.net for w in wires}
-    kept = [port for port in ports if port.net in read]
-    offered = {w.net: n for n, w in enumerate(inputs) if not w.constant}
-    module = Module(module.name, tuple(kept), module.outputs, module.body, module.about)
-    return _Kernel(module, tuple(offered[port.net] for port in kept))
-
-
-def _kernel_outputs(
-    builder: ModuleBuilder, op: ops.Op, inputs: Sequence[Wire], group: int
-) -> list[Wire]:
-    match op:
-        case linear.Dense():
-            return _affine(builder, inputs, op.kernel, op.bias)
-        case linear.Conv():
-            return _affine(builder, inputs, *op.group_weights(group))
-        case linear.SumPool():
-            return [builder.sum(inputs)]
-        case _:
-            level = list(inputs)
-            while len(level) > 1:
-                pairs = zip(level[::2], level[1::2], strict=False)
-                level = [builder.maximum(a, b) for a, b in pairs] + level[len(level) & ~1 :]
-            return level
-
-
-def _affine(
-    builder: ModuleBuilder, inputs: Sequence[Wire], kernel: Literal, bias: Literal | None
-) -> list[Wire]:
-    wires = multiply_matrix(builder, inputs, kernel.codes, kernel.fraction)
-    if bias is None:
-        return wires
-    offsets = [constant(int(code), bias.fraction) for code in bias.codes]
-    return [builder.add(w, offset) for w, offset in zip(wires, offsets, strict=True)]
-
-
 # --- helpers -----------------------------------------------------------------------------------
 
 
@@ -365,21 +248,3 @@ def _wires(shape: tuple[int, ...], wires: Sequence[Wire]) -> Wires:
     array = np.empty(len(wires), dtype=object)
     array[:] = wires
     return array.reshape(shape)
-
-
-def _spans(spans: Range) -> list[tuple[int, int, int]]:
-    """(low, high, fraction) of each element."""
-    columns = (spans.low.ravel().tolist(), spans.high.ravel().tolist())
-    return list(zip(*columns, spans.fraction.ravel().tolist(), strict=True))
-
-
-def _formats(t: TensorType) -> list[Fixed]:
-    columns = (t.signed.ravel().tolist(), t.integer.ravel().tolist(), t.fraction.ravel().tolist())
-    return [Fixed(*column) for column in zip(*columns, strict=True)]
-
-
-def _narrowed(
-    builder: ModuleBuilder, wires: Sequence[Wire], spans: Sequence[tuple[int, int, int]]
-) -> list[Wire]:
-    """Wires without bits that the inferred types rule out."""
-    return [builder.narrow(w, *span) for w, span in zip(wires, spans, strict=True)]

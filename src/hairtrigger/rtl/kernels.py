@@ -1,0 +1,207 @@
+"""Kernels: a Dense, Conv or pool with the element-wise ops behind it, as one module.
+
+A kernel is built once for each distinct set of weights and formats and instantiated wherever it is
+needed. Where one instance serves several positions in turn, its ports choose between wires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hairtrigger.errors import UnsupportedError
+from hairtrigger.fixed import Fixed
+from hairtrigger.graph import linear, ops
+from hairtrigger.graph.graph import Graph, Node
+from hairtrigger.graph.types import Literal, Range, TensorType
+from hairtrigger.rtl.adders import multiply_matrix
+from hairtrigger.rtl.build import ModuleBuilder
+from hairtrigger.rtl.netlist import Module, Wire, constant
+
+KERNELS = (linear.Dense, linear.Conv, linear.SumPool, linear.MaxPool)
+ELEMENT_WISE = (ops.Relu, ops.Quantize, ops.Table)
+
+Span = tuple[int, int, int]
+"""Lowest code, highest code, fraction of an element."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A module and which of the offered wires its ports read."""
+
+    module: Module
+    reads: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """What an input of a kernel reads: the offered wire ``candidates[n]``, where ``n`` is the
+    number on the offered one-bit wires ``selects`` (the first is the lowest bit)."""
+
+    candidates: tuple[int, ...]
+    selects: tuple[int, ...] = ()
+
+
+def kernel_chain(graph: Graph, place: int) -> tuple[int, ...]:
+    """Places of a kernel's op and of the element-wise ops that belong to it."""
+    chain = [place]
+    while True:
+        users = graph.users[chain[-1]]
+        if len(users) != 1 or chain[-1] in graph.outputs:
+            return tuple(chain)
+        if not isinstance(graph.nodes[users[0]].op, ELEMENT_WISE):
+            return tuple(chain)
+        chain.append(users[0])
+
+
+ElementLowering = Callable[[ModuleBuilder, Wire, int], Wire]
+
+
+def element_lowering(op: ops.Op, out: TensorType) -> ElementLowering:
+    """How an element-wise op becomes cells: a function of builder, wire and element number."""
+    match op:
+        case ops.Relu():
+            return lambda builder, wire, _: builder.relu(wire)
+        case ops.Quantize():
+            formats = formats_of(op.type)
+            rounding, overflow = op.rounding, op.overflow
+            return lambda builder, wire, n: builder.quantize(wire, formats[n], rounding, overflow)
+        case ops.Table():
+            return _table_lowering(op, out)
+        case _:
+            raise UnsupportedError(f"{type(op).__name__} does not work element by element.")
+
+
+def _table_lowering(table: ops.Table, out: TensorType) -> ElementLowering:
+    rows: list[list[int]] = table.values.codes.tolist()
+    select = [0] * out.size if table.select is None else table.select.codes.ravel().tolist()
+
+    def lookup(builder: ModuleBuilder, wire: Wire, n: int) -> Wire:
+        if wire.constant:
+            code = wire.low << (table.fraction - wire.fraction) if wire.low else 0
+            return constant(rows[select[n]][code - table.first], table.values.fraction)
+        # Entries of the table that the wire's coarser steps hit.
+        stride = 1 << (table.fraction - wire.fraction)
+        first = wire.low * stride - table.first
+        entries = rows[select[n]][first : wire.high * stride - table.first + 1 : stride]
+        return builder.lookup(wire, entries, wire.low, table.values.fraction)
+
+    return lookup
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a kernel's chain, with what tells its elements apart."""
+
+    lowering: ElementLowering | None
+    spans: list[Span]
+    keys: list[tuple[int, ...]] | None
+
+    @classmethod
+    def of(cls, node: Node) -> Step:
+        spans = spans_of(node.type.range())
+        if not isinstance(node.op, ELEMENT_WISE):
+            return cls(None, spans, None)
+        keys = None
+        if isinstance(node.op, ops.Quantize):
+            t = node.op.type
+            keys = [(int(f.signed), f.integer, f.fraction) for f in formats_of(t)]
+        elif isinstance(node.op, ops.Table) and node.op.select is not None:
+            keys = [(int(n),) for n in node.op.select.codes.ravel()]
+        return cls(element_lowering(node.op, node.type), spans, keys)
+
+    def key(self, element: int) -> tuple[int, ...]:
+        """Equal for elements that this step treats alike."""
+        return self.keys[element] if self.keys else ()
+
+
+def build_kernel(
+    head: Node,
+    steps: Sequence[Step],
+    group: int,
+    offered: Sequence[Wire],
+    ports: Sequence[Port],
+    outputs: Sequence[int],
+    spans: Sequence[Sequence[Span]],
+    name: str,
+    label: str,
+) -> Kernel:
+    """The module of a kernel.
+
+    ``offered``: wires outside that its ports can read, constants included; ``ports``: which of
+    them each input of the op reads; ``outputs``: elements that it makes, the first of those where
+    it stands in for several; ``spans``: for each step what each output can reach.
+    """
+    builder = ModuleBuilder()
+    inside = [w if w.constant else builder.input(w.low, w.high, w.fraction) for w in offered]
+    inputs = [_choose(builder, inside, port) for port in ports]
+    wires = _kernel_outputs(builder, head.op, inputs, group)
+    for step, reach in zip(steps, spans, strict=True):
+        if step.lowering is not None:
+            wires = [step.lowering(builder, w, n) for w, n in zip(wires, outputs, strict=True)]
+        wires = narrowed(builder, wires, reach)
+    found = builder.inputs
+    module = builder.finish(name, wires, f"One position of {label!r}.")
+    read = {w.net for part in module.body for w in part.inputs} | {w.net for w in wires}
+    kept = [port for port in found if port.net in read]
+    places = {w.net: n for n, w in enumerate(inside) if not w.constant}
+    module = Module(module.name, tuple(kept), module.outputs, module.body, module.about)
+    return Kernel(module, tuple(places[port.net] for port in kept))
+
+
+def _choose(builder: ModuleBuilder, offered: Sequence[Wire], port: Port) -> Wire:
+    """The wire that a port reads, chosen bit by bit, the lowest select first."""
+    level = [offered[n] for n in port.candidates]
+    for select in port.selects:
+        when = offered[select]
+        pairs = zip(level[1::2], level[::2], strict=False)
+        level = [builder.choose(when, a, b) for a, b in pairs] + level[len(level) & ~1 :]
+    return level[0]
+
+
+def _kernel_outputs(
+    builder: ModuleBuilder, op: ops.Op, inputs: Sequence[Wire], group: int
+) -> list[Wire]:
+    match op:
+        case linear.Dense():
+            return _affine(builder, inputs, op.kernel, op.bias)
+        case linear.Conv():
+            return _affine(builder, inputs, *op.group_weights(group))
+        case linear.SumPool():
+            return [builder.sum(inputs)]
+        case _:
+            level = list(dict.fromkeys(inputs))
+            while len(level) > 1:
+                pairs = zip(level[::2], level[1::2], strict=False)
+                level = [builder.maximum(a, b) for a, b in pairs] + level[len(level) & ~1 :]
+            return level
+
+
+def _affine(
+    builder: ModuleBuilder, inputs: Sequence[Wire], kernel: Literal, bias: Literal | None
+) -> list[Wire]:
+    wires = multiply_matrix(builder, inputs, kernel.codes, kernel.fraction)
+    if bias is None:
+        return wires
+    offsets = [constant(int(code), bias.fraction) for code in bias.codes]
+    return [builder.add(w, offset) for w, offset in zip(wires, offsets, strict=True)]
+
+
+# --- helpers -----------------------------------------------------------------------------------
+
+
+def spans_of(spans: Range) -> list[Span]:
+    """(low, high, fraction) of each element."""
+    columns = (spans.low.ravel().tolist(), spans.high.ravel().tolist())
+    return list(zip(*columns, spans.fraction.ravel().tolist(), strict=True))
+
+
+def formats_of(t: TensorType) -> list[Fixed]:
+    """The format of each element."""
+    columns = (t.signed.ravel().tolist(), t.integer.ravel().tolist(), t.fraction.ravel().tolist())
+    return [Fixed(*column) for column in zip(*columns, strict=True)]
+
+
+def narrowed(builder: ModuleBuilder, wires: Sequence[Wire], spans: Sequence[Span]) -> list[Wire]:
+    """Wires without bits that the inferred types rule out."""
+    return [builder.narrow(w, *span) for w, span in zip(wires, spans, strict=True)]
