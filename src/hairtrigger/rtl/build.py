@@ -14,7 +14,17 @@ import numpy as np
 from hairtrigger.fixed import HGQ2_FOLDS, Fixed, Overflow, Rounding, quantize_codes
 from hairtrigger.graph.ops import Relation
 from hairtrigger.rtl import cells
-from hairtrigger.rtl.netlist import CONSTANT, Cell, Instance, Module, Wire, constant, driven
+from hairtrigger.rtl.clocked import Accumulate, Counter, Fetch
+from hairtrigger.rtl.netlist import (
+    CONSTANT,
+    Cell,
+    Delay,
+    Instance,
+    Module,
+    Wire,
+    constant,
+    driven,
+)
 
 ZERO = Wire(CONSTANT, 0, 0, 0)
 
@@ -31,7 +41,8 @@ class ModuleBuilder:
     """The module in the making. Methods give the wire that carries their result."""
 
     inputs: list[Wire] = field(default_factory=list[Wire])
-    body: list[Cell | Instance] = field(default_factory=list[Cell | Instance])
+    body: list[Cell | Instance | Delay] = field(default_factory=list[Cell | Instance | Delay])
+    start: Wire | None = None
     _nets: int = 0
     _made: dict[object, Wire] = field(default_factory=dict[object, Wire])
     _source: dict[int, Cell] = field(default_factory=dict[int, Cell])
@@ -373,6 +384,65 @@ class ModuleBuilder:
         table = tuple(entries)
         return self._cell(("lookup", a, table), out, lambda out: cells.Lookup(a, table, out))
 
+    # --- from clock to clock -------------------------------------------------------------------
+
+    def begin(self) -> Wire:
+        """The wire that is 1 in the first clock of an event; see `Module.start`."""
+        if self.start is None:
+            self.start = self.net(0, 1, 0)
+        return self.start
+
+    def delayed(self, a: Wire, steps: int) -> Wire:
+        """``a`` as it was ``steps`` clocks ago."""
+        if a.constant or steps == 0:
+            return a
+        key = ("delay", a, steps)
+        if key not in self._made:
+            out = self.net(a.low, a.high, a.fraction)
+            self.body.append(Delay(a, steps, out))
+            self._made[key] = out
+        return self._made[key]
+
+    def counter(self, start: Wire, step: Wire | None, last: int, wraps: bool) -> Wire:
+        """A `Counter` up to ``last``."""
+        out = self.net(0, last, 0)
+        key = ("counter", start, step, wraps)
+        return self._cell(key, out, lambda out: Counter(start, step, last, wraps, out))
+
+    def accumulate(
+        self, start: Wire, step: Wire | None, a: Wire, low: int, high: int, fraction: int
+    ) -> Wire:
+        """An `Accumulate` of ``a`` whose last sum is a code from ``low`` to ``high``."""
+        out = self.net(low, high, fraction)
+        key = ("accumulate", start, step, a)
+        return self._cell(key, out, lambda out: Accumulate(start, step, a, out))
+
+    def fetch(self, a: Wire, place: Wire, depth: int) -> Wire:
+        """A `Fetch` of ``a`` from ``place`` clocks ago."""
+        out = self.net(a.low, a.high, a.fraction)
+        return self._cell(("fetch", a, place, depth), out, lambda out: Fetch(a, place, depth, out))
+
+    def join(self, high: Wire, low: Wire) -> Wire:
+        """The bits of ``high`` above those of ``low``, as a code without a sign."""
+        out = self.net(0, (1 << (high.width + low.width)) - 1, 0)
+        return self._cell(("join", high, low), out, lambda out: cells.Join(high, low, out))
+
+    def both(self, a: Wire, b: Wire) -> Wire:
+        """1 where both one-bit wires are 1."""
+        if a.constant:
+            return b if a.low else ZERO
+        if b.constant:
+            return a if b.low else ZERO
+        return self._logic(cells.Gate.AND, a, b)
+
+    def either(self, a: Wire, b: Wire) -> Wire:
+        """1 where one of two one-bit wires is 1."""
+        if a.constant:
+            return a if a.low else b
+        if b.constant:
+            return b if b.low else a
+        return self._logic(cells.Gate.OR, a, b)
+
     # --- modules -------------------------------------------------------------------------------
 
     def instance(self, module: Module, inputs: Sequence[Wire], label: str) -> list[Wire]:
@@ -395,12 +465,14 @@ class ModuleBuilder:
     def finish(self, name: str, outputs: Sequence[Wire], about: str) -> Module:
         """The module, without parts that no output needs; unread inputs stay as ports."""
         needed = {wire.net for wire in outputs if not wire.constant}
-        kept: list[Cell | Instance] = []
+        kept: list[Cell | Instance | Delay] = []
         for part in reversed(self.body):
             if any(wire.net in needed for wire in driven(part)):
                 needed.update(wire.net for wire in part.inputs if not wire.constant)
                 kept.append(part)
-        return Module(name, tuple(self.inputs), tuple(outputs), tuple(reversed(kept)), about)
+        body = tuple(reversed(kept))
+        start = self.start if self.start is not None and self.start.net in needed else None
+        return Module(name, tuple(self.inputs), tuple(outputs), body, about, start)
 
 
 ONE = constant(1)

@@ -49,8 +49,14 @@ def bits(wire: Wire, high: int, low: int, show: Show) -> str:
     return f"{show(wire)}[{high}:{low}]" if high != low else bit(wire, low, show)
 
 
+class Combinational:
+    """Base of the cells whose output depends on their inputs alone."""
+
+    clocked = False
+
+
 @dataclass(frozen=True)
-class Sum:
+class Sum(Combinational):
     """``a * 2**up_a + b * 2**up_b``, or the difference, in codes of the output."""
 
     a: Wire
@@ -94,7 +100,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class Cast:
+class Cast(Combinational):
     """Drop the lowest ``drop`` bits (negative: append zeros) and keep, or extend to, the output's
     bits: only wires."""
 
@@ -123,7 +129,7 @@ class Cast:
 
 
 @dataclass(frozen=True)
-class Rectify:
+class Rectify(Combinational):
     """``max(a, 0)`` for a signed wire: its bits, cleared where the sign is set."""
 
     a: Wire
@@ -143,7 +149,7 @@ class Rectify:
 
 
 @dataclass(frozen=True)
-class Clamp:
+class Clamp(Combinational):
     """Saturate: codes above ``2**magnitude - 1`` or below the lowest become these ends.
 
     The lowest is 0, ``-2**magnitude`` (``signed``) or one more than that (``symmetric``).
@@ -198,7 +204,7 @@ class Carry(Enum):
 
 
 @dataclass(frozen=True)
-class RoundUp:
+class RoundUp(Combinational):
     """The bit that rounding adds to the floor of ``a / 2**drop``."""
 
     a: Wire
@@ -240,10 +246,11 @@ class Gate(Enum):
 
     XOR = "^"
     AND = "&"
+    OR = "|"
 
 
 @dataclass(frozen=True)
-class Logic:
+class Logic(Combinational):
     """A gate over one-bit wires."""
 
     gate: Gate
@@ -263,7 +270,7 @@ class Logic:
 
 
 @dataclass(frozen=True)
-class Invert:
+class Invert(Combinational):
     """All bits of ``a`` inverted (``-a - 1``) where ``when`` is set; the output is signed."""
 
     a: Wire
@@ -291,7 +298,7 @@ class Test(Enum):
 
 
 @dataclass(frozen=True)
-class Compare:
+class Compare(Combinational):
     """1 where the test holds between ``a * 2**up_a`` and ``b * 2**up_b``."""
 
     test: Test
@@ -326,7 +333,7 @@ class Compare:
 
 
 @dataclass(frozen=True)
-class Choose:
+class Choose(Combinational):
     """``a * 2**up_a`` where ``when`` is set, else ``b * 2**up_b``."""
 
     when: Wire
@@ -351,7 +358,7 @@ class Choose:
 
 
 @dataclass(frozen=True)
-class Product:
+class Product(Combinational):
     """``a * b``."""
 
     a: Wire
@@ -374,7 +381,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Lookup:
+class Lookup(Combinational):
     """``entries[bits of a]``: a function of one wire as a table; printed as a case statement."""
 
     a: Wire
@@ -404,3 +411,22 @@ class Lookup:
             if code
         )
         return "\n".join(arms)
+
+
+@dataclass(frozen=True)
+class Join(Combinational):
+    """The bits of ``high`` above those of ``low``, as one number without a sign: only wires."""
+
+    high: Wire
+    low: Wire
+    output: Wire
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        return (self.high, self.low)
+
+    def delay(self, model: Delays) -> float:
+        return 0.0
+
+    def expression(self, show: Show) -> str:
+        return f"{{{show(self.high)}, {show(self.low)}}}"

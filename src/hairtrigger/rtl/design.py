@@ -19,13 +19,15 @@ class Design:
     """A fully parallel pipeline: a new event every clock, its answer ``latency`` clocks later.
 
     ``top``: the top module with its registers placed. The delay model that placed them is an
-    estimate; the latency in clocks is a fact of the emitted Verilog.
+    estimate; the latency in clocks is a fact of the emitted Verilog. ``stall``: do its registers
+    have a clock enable ``ce``.
     """
 
     graph: Graph
     part: Part
     clock: Clock
     top: Timed
+    stall: bool = False
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ class Design:
         def visit(timed: Timed) -> None:
             for child in timed.children:
                 visit(child)
-                texts.setdefault(child.module.name, kernel_text(child))
+                texts.setdefault(child.module.name, kernel_text(child, self.stall))
 
         visit(self.top)
         return "\n".join(texts.values())
@@ -84,14 +86,21 @@ class Design:
     def top_verilog(self) -> str:
         """The top module."""
         read = [lane for lane in lanes(self.in_types) if lane.width]
-        return top_text(self.top, read, lanes(self.out_types))
+        return top_text(
+            self.top, read, lanes(self.out_types), latency=self.latency, stall=self.stall
+        )
 
 
 def compile_graph(
-    graph: Graph, part: str | Part = "xcvu13p", clock: str | Clock = "320 MHz"
+    graph: Graph,
+    part: str | Part = "xcvu13p",
+    clock: str | Clock = "320 MHz",
+    *,
+    stall: bool = False,
 ) -> Design:
     """Lower a Graph, place its registers for a part and a clock, and give the `Design`.
 
+    ``stall``: give all registers a clock enable ``ce``, with which the whole design can be held.
     Raises `InputError` for an unknown part or a clock that is no frequency or period, and
     `UnsupportedError` for an op without lowering or a clock too fast for one cell.
     """
@@ -99,4 +108,4 @@ def compile_graph(
     clock = parse_clock(clock) if isinstance(clock, str) else clock
     model = delay_model(part)
     usable = clock.period_ns - model.register_overhead
-    return Design(graph, part, clock, place_registers(lower(graph), model, usable))
+    return Design(graph, part, clock, place_registers(lower(graph), model, usable), stall)

@@ -76,7 +76,13 @@ Show = Callable[[Wire], str]
 
 
 class Cell(Protocol):
-    """A piece of combinational logic with one output; see `hairtrigger.rtl.cells`."""
+    """A piece of logic with one output; see `hairtrigger.rtl.cells`. All but the few that are
+    ``clocked`` (`hairtrigger.rtl.clocked`) are combinational."""
+
+    @property
+    def clocked(self) -> bool:
+        """Does it hold a value from clock to clock."""
+        ...
 
     @property
     def inputs(self) -> tuple[Wire, ...]:
@@ -98,6 +104,21 @@ class Cell(Protocol):
 
 
 @dataclass(frozen=True)
+class Delay:
+    """``output`` is ``a`` as it was ``steps`` clocks ago: a place further down the registers of
+    ``a``. It is no cell: registers that the pipeline needs anyway count towards the steps."""
+
+    a: Wire
+    steps: int
+    output: Wire
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        """Wires that are read."""
+        return (self.a,)
+
+
+@dataclass(frozen=True)
 class Instance:
     """A module used in another: its input ports read ``inputs``, its outputs drive ``outputs``."""
 
@@ -112,14 +133,24 @@ class Module:
     """Cells and instances between input ports and output ports.
 
     ``outputs`` may repeat nets, pass inputs through, or be constants. ``about`` is a sentence for
-    the reader of the Verilog.
+    the reader of the Verilog. ``start``, in a top module that takes an event in several clocks: a
+    wire that is 1 in the first of them.
     """
 
     name: str
     inputs: tuple[Wire, ...]
     outputs: tuple[Wire, ...]
-    body: tuple[Cell | Instance, ...]
+    body: tuple[Cell | Instance | Delay, ...]
     about: str
+    start: Wire | None = None
+
+    @cached_property
+    def clocked(self) -> bool:
+        """Does a cell in it, or below it, hold a value from clock to clock (pipeline apart)."""
+        return any(
+            part.module.clocked if isinstance(part, Instance) else not_combinational(part)
+            for part in self.body
+        )
 
     @cached_property
     def children(self) -> tuple[Module, ...]:
@@ -144,6 +175,11 @@ class Module:
         return tuple(found.values())
 
 
-def driven(part: Cell | Instance) -> tuple[Wire, ...]:
+def not_combinational(part: Cell | Delay) -> bool:
+    """Does a part hold a value from clock to clock."""
+    return not isinstance(part, Delay) and part.clocked
+
+
+def driven(part: Cell | Instance | Delay) -> tuple[Wire, ...]:
     """Wires that a part of a module drives."""
     return part.outputs if isinstance(part, Instance) else (part.output,)

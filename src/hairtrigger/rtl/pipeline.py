@@ -8,9 +8,10 @@ emitted Verilog counts it again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from hairtrigger.errors import UnsupportedError
-from hairtrigger.rtl.netlist import Delays, Instance, Module, Wire, driven
+from hairtrigger.rtl.netlist import Delay, Delays, Instance, Module, Wire, driven
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,10 @@ class Timed:
     ``stage``: for each net the stage in which it is made; ``starts``: for each part of the body
     the stage in which it reads; ``latency``: clocks from input to output; ``delay_in``: longest
     path in ns from an input to the first register (or the output); ``delay_out``: from the last.
+
+    A net that is another one ``steps`` clocks later (`Delay`) is made ``steps`` stages before it:
+    read in the stage of that other net it comes out of ``steps`` registers, read ``steps`` stages
+    earlier it is that net. So stages may be negative.
     """
 
     module: Module
@@ -34,8 +39,36 @@ class Timed:
         """The placed form of an instance's module."""
         return next(t for t in self.children if t.module is instance.module)
 
+    @cached_property
+    def root(self) -> dict[int, int]:
+        """For each net that is another one some clocks later: the net that has the registers."""
+        found: dict[int, int] = {}
+        for part in self.module.body:
+            if isinstance(part, Delay):
+                found[part.output.net] = found.get(part.a.net, part.a.net)
+        return found
+
+    @cached_property
+    def taps(self) -> frozenset[tuple[int, int]]:
+        """``(net, n)`` for each register of a net's chain, the ``n``-th, that something reads."""
+        found: set[tuple[int, int]] = set()
+
+        def read(wire: Wire, stage: int) -> None:
+            if not wire.constant:
+                net = self.root.get(wire.net, wire.net)
+                found.add((net, stage - self.stage[wire.net]))
+
+        for part, start in zip(self.module.body, self.starts, strict=True):
+            if not isinstance(part, Delay):
+                for wire in part.inputs:
+                    read(wire, start)
+        for wire in self.module.outputs:
+            read(wire, self.latency)
+        return frozenset(found)
+
     def register_bits(self) -> int:
-        """Flip-flops of this module and all instances in it, without the valid chain."""
+        """Bits of registers in this module and all instances in it, without the valid chain and
+        what `hairtrigger.rtl.clocked` cells hold."""
         need = last_needed(self)
         own = sum(
             (need[net] - self.stage[net]) * width
@@ -67,8 +100,14 @@ def _place(
     below = {id(child.module): child for child in children}
     ready: dict[int, tuple[int, float]] = {wire.net: (0, 0.0) for wire in module.inputs}
     starts: list[int] = []
+    if module.start is not None:
+        ready[module.start.net] = (0, 0.0)
     for part in module.body:
         stage, time = _latest(part.inputs, ready)
+        if isinstance(part, Delay):
+            starts.append(stage)
+            ready[part.output.net] = (stage - part.steps, time)
+            continue
         if isinstance(part, Instance):
             child = below[id(part.module)]
             delay, latency, out = child.delay_in, child.latency, child.delay_out
@@ -82,6 +121,8 @@ def _place(
                     "left for logic.",
                     f"Choose a clock of at least {delay:.2f} ns for it, or fewer bits.",
                 )
+        if not isinstance(part, Instance) and part.clocked and stage < 0:
+            stage, time = 0, 0.0  # what steers delays one bit; what it makes may be wide
         if time + delay > period:
             stage, time = stage + 1, 0.0
         starts.append(stage)
@@ -89,6 +130,8 @@ def _place(
         ready.update((wire.net, end) for wire in driven(part))
     outputs = [ready[wire.net] for wire in module.outputs if not wire.constant]
     latency = max((stage for stage, _ in outputs), default=0) + int(registered)
+    if not registered:
+        latency = max(latency, 0)
     first = [time for stage, time in ready.values() if stage == 0]
     return Timed(
         module,
@@ -115,14 +158,22 @@ def last_needed(timed: Timed) -> dict[int, int]:
             need[wire.net] = max(need.get(wire.net, 0), stage)
 
     for part, start in zip(timed.module.body, timed.starts, strict=True):
-        for wire in part.inputs:
-            read(wire, start)
+        if not isinstance(part, Delay):
+            for wire in part.inputs:
+                read(wire, start)
     for wire in timed.module.outputs:
         read(wire, timed.latency)
+    # What is read of a delayed net comes out of the registers of the net behind it.
+    for part in reversed(timed.module.body):
+        if isinstance(part, Delay) and part.output.net in need:
+            read(part.a, need[part.output.net] + part.steps)
     return need
 
 
 def net_widths(module: Module) -> dict[int, int]:
-    """Bits of each net, inputs included."""
-    wires = [*module.inputs, *(wire for part in module.body for wire in driven(part))]
+    """Bits of each net, inputs included; not of those that are other nets some clocks later."""
+    wires = [*module.inputs, *([] if module.start is None else [module.start])]
+    for part in module.body:
+        if not isinstance(part, Delay):
+            wires += driven(part)
     return {wire.net: wire.width for wire in wires}

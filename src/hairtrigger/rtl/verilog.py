@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hairtrigger.rtl import cells
-from hairtrigger.rtl.netlist import Cell, Instance, Module, Show, Wire
+from hairtrigger.rtl.clocked import Clocked
+from hairtrigger.rtl.netlist import Cell, Delay, Instance, Module, Show, Wire
 from hairtrigger.rtl.pipeline import Timed, last_needed, net_widths
 
 
@@ -47,20 +48,20 @@ class Lane:
     width: int
 
 
-def kernel_text(timed: Timed) -> str:
-    """A kernel's module."""
+def kernel_text(timed: Timed, stall: bool = False) -> str:
+    """A kernel's module; with ``stall`` its registers have a clock enable ``ce``."""
     out, module = Printer(), timed.module
     ports = [f"input  wire {span(w.width)}x{n}" for n, w in enumerate(module.inputs)]
     ports += [f"output wire {span(w.width)}y{n}" for n, w in enumerate(port_wires(module))]
-    if timed.latency:
-        ports.insert(0, "input  wire clk")
+    if has_clock(timed):
+        ports[:0] = ["input  wire clk", *(["input  wire ce"] if stall else [])]
     clocks = "no registers" if not timed.latency else f"latency {timed.latency} clocks"
     out(f"// {_comment(module.about)} {clocks}.")
     _header(out, module.name, ports)
     with out.indent():
         for n, wire in enumerate(module.inputs):
             out(f"wire {span(wire.width)}{_name(wire.net)} = x{n};")
-        read = _body(out, timed)
+        read = _body(out, timed, stall)
         for n, wire in enumerate(port_wires(module)):
             out(f"assign y{n} = {_delayed(wire, timed.latency, timed)};")
         _mark_unused(out, timed, read)
@@ -68,20 +69,36 @@ def kernel_text(timed: Timed) -> str:
     return out.text()
 
 
-def top_text(timed: Timed, inputs: Sequence[Lane], outputs: Sequence[Lane]) -> str:
+def top_text(
+    timed: Timed,
+    inputs: Sequence[Lane],
+    outputs: Sequence[Lane],
+    *,
+    latency: int,
+    interval: int = 1,
+    words: int = 1,
+    stall: bool = False,
+) -> str:
     """The top module: buses ``in_data`` and ``out_data``, ``in_valid`` and ``out_valid``, reset.
 
     ``inputs``: the lane of each input port; ``outputs``: of each output (width 0: none). An output
-    is extended to its lane's width.
+    is extended to its lane's width. ``latency``: clocks from an event's first word to its answer;
+    ``words``: clocks that its words take, behind each other; ``interval``: from event to event.
+    With ``stall`` nothing moves in a clock where the input ``ce`` is 0.
     """
     out, module = Printer(), timed.module
     in_bits = max((lane.offset + lane.width for lane in inputs), default=0)
     out_bits = max((lane.offset + lane.width for lane in outputs), default=0)
-    out(f"// {_comment(module.about)} Latency {timed.latency} clocks, initiation interval 1.")
+    out(f"// {_comment(module.about)} Latency {latency} clocks, initiation interval {interval}.")
+    if words > 1:
+        out(f"// An event enters in {words} words, one each clock, without a gap between them.")
     out("// rst is synchronous; it clears the valid chain only, the data need no reset.")
+    if stall:
+        out("// Where ce is 0, nothing moves; rst acts all the same.")
     ports = [
         "input  wire clk",
         "input  wire rst",
+        *(["input  wire ce"] if stall else []),
         "input  wire in_valid",
         f"input  wire {span(max(in_bits, 1))}in_data",
         "output wire out_valid",
@@ -89,10 +106,13 @@ def top_text(timed: Timed, inputs: Sequence[Lane], outputs: Sequence[Lane]) -> s
     ]
     _header(out, module.name, ports)
     with out.indent():
+        first = _word_counter(out, words, stall)
+        if module.start is not None:
+            out(f"wire {_name(module.start.net)} = {first};")
         for wire, lane in zip(module.inputs, inputs, strict=True):
             place = bus_slice("in_data", lane, max(in_bits, 1))
             out(f"wire {span(wire.width)}{_name(wire.net)} = {place};")
-        read = _body(out, timed)
+        read = _body(out, timed, stall)
         for wire, lane in zip(module.outputs, outputs, strict=True):
             if lane.width:
                 value = cells.extended(
@@ -101,10 +121,15 @@ def top_text(timed: Timed, inputs: Sequence[Lane], outputs: Sequence[Lane]) -> s
                 out(f"assign {bus_slice('out_data', lane, max(out_bits, 1))} = {value};")
         if not out_bits:
             out("assign out_data = 1'b0;")
-        _valid_chain(out, timed.latency)
+        _valid_chain(out, first, latency, stall)
         _mark_unused(out, timed, read, () if in_bits and inputs else ("in_data",))
     out("endmodule")
     return out.text()
+
+
+def has_clock(timed: Timed) -> bool:
+    """Does a module need a clock."""
+    return timed.latency > 0 or timed.module.clocked
 
 
 def bus_slice(bus: str, lane: Lane, bits: int) -> str:
@@ -149,38 +174,48 @@ def _comment(text: str) -> str:
 def _delayed(wire: Wire, stage: int, timed: Timed) -> str:
     """Name of a wire as it is seen in a stage."""
     late = stage - timed.stage[wire.net]
-    return _name(wire.net) + (f"_d{late}" if late else "")
+    root = timed.root.get(wire.net, wire.net)
+    return _name(root) + (f"_d{late}" if late else "")
 
 
-def _body(out: Printer, timed: Timed) -> set[str]:
+def _body(out: Printer, timed: Timed, stall: bool) -> set[str]:
     """Cells, instances and registers, in order; gives the names that are read whole."""
     need = last_needed(timed)
     widths = net_widths(timed.module)
     read: set[str] = set()
-    for wire in timed.module.inputs:
-        _registers(out, timed, wire.net, widths[wire.net], need)
+    when = "if (ce) " if stall else ""
+    start = timed.module.start
+    for wire in (*timed.module.inputs, *(() if start is None else (start,))):
+        _registers(out, timed, wire.net, widths[wire.net], need, when)
     for part, start in zip(timed.module.body, timed.starts, strict=True):
+        if isinstance(part, Delay):
+            continue
         if isinstance(part, Instance):
-            _instance(out, timed, part, start, read)
+            _instance(out, timed, part, start, read, stall)
             for wire in part.outputs:
-                _registers(out, timed, wire.net, wire.width, need)
+                _registers(out, timed, wire.net, wire.width, need, when)
             continue
 
         def show(wire: Wire, at: int = start) -> str:
             return _delayed(wire, at, timed)
 
-        text = _cell(out, part, show)
+        text = _cell(out, part, show, when)
         read.update(re.findall(r"\bn\d+(?:_d\d+)?\b(?!\[)", text))
-        _registers(out, timed, part.output.net, part.output.width, need)
+        _registers(out, timed, part.output.net, part.output.width, need, when)
     for wire in timed.module.outputs:
         if not wire.constant:
             read.add(_delayed(wire, timed.latency, timed))
     return read
 
 
-def _cell(out: Printer, cell: Cell, show: Show) -> str:
+def _cell(out: Printer, cell: Cell, show: Show, when: str) -> str:
     """Print one cell; gives the text in which names count as read."""
     name, width = _name(cell.output.net), cell.output.width
+    if isinstance(cell, Clocked):
+        lines = cell.lines(show, name, when)
+        for line in lines:
+            out(line)
+        return "\n".join(line.partition("=")[2] for line in lines)
     text = cell.expression(show)
     if not isinstance(cell, cells.Lookup):
         out(f"wire {span(width)}{name} = {text};")
@@ -199,10 +234,14 @@ def _cell(out: Printer, cell: Cell, show: Show) -> str:
     return selector
 
 
-def _instance(out: Printer, timed: Timed, part: Instance, start: int, read: set[str]) -> None:
+def _instance(
+    out: Printer, timed: Timed, part: Instance, start: int, read: set[str], stall: bool
+) -> None:
     for wire in part.outputs:
         out(f"wire {span(wire.width)}{_name(wire.net)};")
-    connections = [".clk(clk)"] if timed.child(part).latency else []
+    connections: list[str] = []
+    if has_clock(timed.child(part)):
+        connections = [".clk(clk)", *([".ce(ce)"] if stall else [])]
     for n, (wire, port) in enumerate(zip(part.inputs, part.module.inputs, strict=True)):
         value = (
             cells.number(wire.low << (port.fraction - wire.fraction), port.width)
@@ -215,26 +254,79 @@ def _instance(out: Printer, timed: Timed, part: Instance, start: int, read: set[
     out(f"{part.module.name} {part.label} ({', '.join(connections)});")
 
 
-def _registers(out: Printer, timed: Timed, net: int, width: int, need: dict[int, int]) -> None:
+LONG = 8
+"""Registers in a row from which on they are printed as one wide shift register."""
+
+
+def _registers(
+    out: Printer, timed: Timed, net: int, width: int, need: dict[int, int], when: str
+) -> None:
     """The chain of registers that carries a net to the last stage that reads it."""
-    late = need.get(net, 0) - timed.stage[net]
+    late = need.get(net, timed.stage[net]) - timed.stage[net]
     if late <= 0:
         return
     names = [_name(net), *(f"{_name(net)}_d{n}" for n in range(1, late + 1))]
+    if late >= LONG:
+        line = f"{_name(net)}_line"
+        kept = f"{line}[{width * (late - 1) - 1}:0]"
+        out(f"reg [{width * late - 1}:0] {line};")
+        out(f"always @(posedge clk) {when}{line} <= {{{kept}, {names[0]}}};")
+        for n in range(1, late + 1):
+            if n == late or (net, n) in timed.taps:
+                place = bus_slice(line, Lane(width * (n - 1), width), width * late)
+                out(f"wire {span(width)}{names[n]} = {place};")
+        return
     out(f"reg {span(width)}{', '.join(names[1:])};")
     steps = " ".join(f"{to} <= {at};" for at, to in itertools.pairwise(names))
-    out(f"always @(posedge clk) begin {steps} end")
+    body = f"{when}begin {steps} end" if when else f"begin {steps} end"
+    out(f"always @(posedge clk) {body}")
 
 
-def _valid_chain(out: Printer, latency: int) -> None:
-    out(f"reg {span(latency)}valid;")
-    shifted = "in_valid" if latency == 1 else f"{{valid[{latency - 2}:0], in_valid}}"
+def _word_counter(out: Printer, words: int, stall: bool) -> str:
+    """Count the words of an event; gives the expression that is 1 in the first."""
+    if words == 1:
+        return "in_valid"
+    width = (words - 1).bit_length()
+    step = "in_valid && ce" if stall else "in_valid"
+    last, zero, one = (cells.number(n, width) for n in (words - 1, 0, 1))
+    out(f"reg {span(width)}word;")
     out("always @(posedge clk) begin")
     with out.indent():
-        out(f"if (rst) valid <= {latency}'d0;")
-        out(f"else valid <= {shifted};")
+        out(f"if (rst) word <= {zero};")
+        out(f"else if ({step}) word <= (word == {last}) ? {zero} : word + {one};")
     out("end")
-    out("assign out_valid = valid" + (f"[{latency - 1}];" if latency > 1 else ";"))
+    out(f"wire first = in_valid & (word == {zero});")
+    return "first"
+
+
+def _valid_chain(out: Printer, first: str, latency: int, stall: bool) -> None:
+    """``out_valid``: the first word of an event, ``latency`` clocks later, unless reset since.
+
+    A chain that one reset clears cannot lie in shift-register LUTs. A long one is therefore not
+    reset; a counter hides what is in it at a reset.
+    """
+    when = "if (ce) " if stall else ""
+    if latency < 2 * LONG:
+        out(f"reg {span(latency)}valid;")
+        shifted = first if latency == 1 else f"{{valid[{latency - 2}:0], {first}}}"
+        out("always @(posedge clk) begin")
+        with out.indent():
+            out(f"if (rst) valid <= {latency}'d0;")
+            out(f"else {when}valid <= {shifted};")
+        out("end")
+        out("assign out_valid = valid" + (f"[{latency - 1}];" if latency > 1 else ";"))
+        return
+    width = latency.bit_length()
+    full = cells.number(latency, width)
+    out(f"reg {span(latency)}valid;")
+    out(f"reg {span(width)}age;")
+    out(f"always @(posedge clk) {when}valid <= {{valid[{latency - 2}:0], {first} & ~rst}};")
+    out("always @(posedge clk) begin")
+    with out.indent():
+        out(f"if (rst) age <= {cells.number(0, width)};")
+        out(f"else {when}age <= (age == {full}) ? age : age + {cells.number(1, width)};")
+    out("end")
+    out(f"assign out_valid = valid[{latency - 1}] & (age == {full});")
 
 
 def _mark_unused(out: Printer, timed: Timed, read: set[str], others: Sequence[str] = ()) -> None:
@@ -242,7 +334,7 @@ def _mark_unused(out: Printer, timed: Timed, read: set[str], others: Sequence[st
     need = last_needed(timed)
     loose: list[str] = list(others)
     for net in net_widths(timed.module):
-        late = max(need.get(net, 0) - timed.stage[net], 0)
+        late = max(need.get(net, timed.stage[net]) - timed.stage[net], 0)
         # A register reads the whole net before it; what the last of the chain feeds decides.
         name = _name(net) + (f"_d{late}" if late else "")
         if name not in read:

@@ -1,0 +1,130 @@
+"""Cells that hold a value from clock to clock: what steers a folded design, and what adds up in it.
+
+None of them has a reset. Each begins anew where its ``start`` is 1, so what it held before does not
+matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hairtrigger.rtl.cells import extended, number
+from hairtrigger.rtl.netlist import Delays, Show, Wire
+
+
+class Clocked:
+    """Base of the cells that are printed as statements. The registers of one called ``n5`` are
+    called ``n5_q``; ``when`` guards their clock edge and is empty or ends with a space."""
+
+    clocked = True
+
+    def expression(self, show: Show) -> str:
+        """Never called: these are printed by `lines`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def lines(self, show: Show, name: str, when: str) -> list[str]:
+        """Verilog that declares and drives the net ``name``."""
+        raise NotImplementedError(type(self).__name__)
+
+
+@dataclass(frozen=True)
+class Counter(Clocked):
+    """0 where ``start`` is 1, then one more after each clock (with ``step``: where that is 1).
+
+    After ``last`` it begins again (``wraps``) or stays.
+    """
+
+    start: Wire
+    step: Wire | None
+    last: int
+    wraps: bool
+    output: Wire
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        return (self.start,) if self.step is None else (self.start, self.step)
+
+    def delay(self, model: Delays) -> float:
+        return model.lut(1) + model.adder(self.output.width)
+
+    def lines(self, show: Show, name: str, when: str) -> list[str]:
+        width = self.output.width
+        span = f"[{width - 1}:0] " if width > 1 else ""
+        zero, one = number(0, width), number(1, width)
+        end = zero if self.wraps else name
+        following = f"({name} == {number(self.last, width)}) ? {end} : {name} + {one}"
+        if self.step is not None:
+            following = f"~{show(self.step)} ? {name} : ({following})"
+        return [
+            f"reg {span}{name}_q;",
+            f"wire {span}{name} = {show(self.start)} ? {zero} : {name}_q;",
+            f"always @(posedge clk) {when}{name}_q <= {following};",
+        ]
+
+
+@dataclass(frozen=True)
+class Accumulate(Clocked):
+    """The sum of ``a`` since ``start`` was 1, this clock's included (of clocks where ``step`` is 1,
+    where there is one), modulo the output's width."""
+
+    start: Wire
+    step: Wire | None
+    a: Wire
+    output: Wire
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        return tuple(w for w in (self.start, self.step, self.a) if w is not None)
+
+    def delay(self, model: Delays) -> float:
+        return model.adder(self.output.width)
+
+    def lines(self, show: Show, name: str, when: str) -> list[str]:
+        width = self.output.width
+        span = f"[{width - 1}:0] " if width > 1 else ""
+        up = self.output.fraction - self.a.fraction
+        added = extended(self.a, width, up, show)
+        following = name if self.step is None else f"{show(self.step)} ? {name} : {name}_q"
+        return [
+            f"reg {span}{name}_q;",
+            f"wire {span}{name} = ({{{width}{{~{show(self.start)}}}}} & {name}_q) + {added};",
+            f"always @(posedge clk) {when}{name}_q <= {following};",
+        ]
+
+
+@dataclass(frozen=True)
+class Fetch(Clocked):
+    """``a`` as it was ``place`` clocks ago: a shift register of ``depth`` with an address.
+
+    ``place`` counts from 0, which is ``a`` itself, to ``depth``.
+    """
+
+    a: Wire
+    place: Wire
+    depth: int
+    output: Wire
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        return (self.a, self.place)
+
+    def delay(self, model: Delays) -> float:
+        # 32 places are one shift-register LUT; their outputs are chosen between.
+        return model.lut(2 + max(0, (-(-self.depth // 32) - 1).bit_length()))
+
+    def lines(self, show: Show, name: str, when: str) -> list[str]:
+        width, depth, value = self.output.width, self.depth, show(self.a)
+        span = f"[{width - 1}:0] " if width > 1 else ""
+        held, size = f"{name}_q", width * (depth + 1)
+        shifted = value if depth == 1 else f"{{{held}[{width * (depth - 1) - 1}:0], {value}}}"
+        bits = (size - 1).bit_length()
+        fill = bits - self.place.width
+        place = f"{{{fill}'d0, {show(self.place)}}}" if fill else show(self.place)
+        if width > 1:
+            place = f"{place} * {number(width, bits)}"
+        return [
+            f"reg [{width * depth - 1}:0] {held};",
+            f"wire [{size - 1}:0] {name}_all = {{{held}, {value}}};",
+            f"wire {span}{name} = {name}_all[{place} +: {width}];",
+            f"always @(posedge clk) {when}{held} <= {shifted};",
+        ]
