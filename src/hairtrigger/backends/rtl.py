@@ -95,10 +95,12 @@ def simulate(
     Raises `ToolError` where a tool is missing or the design breaks its convention.
     """
     simulator = build_simulator(design, cache=cache)
-    packed = pack(design.in_types, codes)
+    packed = pack(design.in_types, design.in_words(tuple(codes)))
     if packed.shape[1] == 0:  # a bus of no bits is one unread bit wide
         packed = np.zeros((len(packed), 1), dtype=np.uint8)
-    result = simulator.run(packed, gaps_seed=gaps_seed)
+    result = simulator.run(
+        packed, interval=design.interval, words=design.words, gaps_seed=gaps_seed
+    )
     out_bytes = (bus_bits(design.out_types) + 7) // 8
     outputs = unpack(design.out_types, result.outputs[:, :out_bytes])
     return Simulated(outputs, result.latency, result.clocks)

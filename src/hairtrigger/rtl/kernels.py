@@ -134,7 +134,7 @@ def build_kernel(
     """
     builder = ModuleBuilder()
     inside = [w if w.constant else builder.input(w.low, w.high, w.fraction) for w in offered]
-    inputs = [_choose(builder, inside, port) for port in ports]
+    inputs = [choose(builder, inside, port) for port in ports]
     wires = _kernel_outputs(builder, head.op, inputs, group)
     for step, reach in zip(steps, spans, strict=True):
         if step.lowering is not None:
@@ -149,7 +149,7 @@ def build_kernel(
     return Kernel(module, tuple(places[port.net] for port in kept))
 
 
-def _choose(builder: ModuleBuilder, offered: Sequence[Wire], port: Port) -> Wire:
+def choose(builder: ModuleBuilder, offered: Sequence[Wire], port: Port) -> Wire:
     """The wire that a port reads, chosen bit by bit, the lowest select first."""
     level = [offered[n] for n in port.candidates]
     for select in port.selects:
@@ -188,6 +188,22 @@ def _affine(
 
 
 # --- helpers -----------------------------------------------------------------------------------
+
+
+def hull(spans: Sequence[Span]) -> Span:
+    """The span that covers all of ``spans``."""
+    distinct = set(spans)
+    if len(distinct) == 1:
+        return spans[0]
+    alive = [span for span in distinct if span[0] or span[1]]
+    if not alive:
+        return (0, 0, 0)
+    fraction = max(f for _, _, f in alive)
+    low = min(low << (fraction - f) for low, _, f in alive)
+    high = max(high << (fraction - f) for _, high, f in alive)
+    if len(alive) < len(distinct):
+        low, high = min(low, 0), max(high, 0)
+    return (low, high, fraction)
 
 
 def spans_of(spans: Range) -> list[Span]:

@@ -1,41 +1,59 @@
 """Lowers a Graph to modules: every op becomes cells, every kernel a module of its own.
 
 A *kernel* is a Dense, Conv or pool together with the element-wise ops behind it, as far as nobody
-else reads what lies between. It is built once for each distinct set of weights and formats and
-instantiated at each position. Other ops are laid out in the top module.
+else reads what lies between. It is built once for each distinct set of weights and formats.
+
+With an interval of 1 a kernel is instantiated at each position. With a longer one an event enters
+in words, and an instance serves several positions in turn (`hairtrigger.rtl.schedule`): what it
+reads comes out of delays, and where its positions read from different places, it chooses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.graph import Graph, Node
+from hairtrigger.graph.types import TensorType
 from hairtrigger.rtl.adders import multiply_matrix
 from hairtrigger.rtl.build import ZERO, ModuleBuilder
 from hairtrigger.rtl.kernels import (
     KERNELS,
     Kernel,
     Port,
+    Span,
     Step,
     build_kernel,
+    choose,
     element_lowering,
+    hull,
     kernel_chain,
-    narrowed,
     spans_of,
 )
 from hairtrigger.rtl.names import identifier
 from hairtrigger.rtl.netlist import Module, Wire, constant
+from hairtrigger.rtl.positions import Positions
+from hairtrigger.rtl.schedule import Slabs, Value, plan
+from hairtrigger.rtl.steer import Steering
 
-Wires = NDArray[Any]
-"""An object array of `Wire`, one for each element of a tensor."""
+Make = Callable[[list[Wire], list[Port], IntArray, int], list[Wire]]
+"""Lays out an instance and gives its wires: from the offered wires, its ports, the elements that it
+makes (positions, made), and the group of its positions."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A top module; ``slabs``: how each input enters; ``time``: the clock of the event in which all
+    its outputs are there."""
+
+    module: Module
+    slabs: tuple[Slabs, ...]
+    time: int
 
 
 @dataclass
@@ -43,10 +61,16 @@ class _Lowering:
     """What is known while a Graph is lowered."""
 
     graph: Graph
-    top: ModuleBuilder = field(default_factory=ModuleBuilder)
-    values: dict[int, Wires] = field(default_factory=dict[int, Wires])
+    interval: int
+    slabs: tuple[Slabs, ...]
+    top: ModuleBuilder
+    steering: Steering
+    values: dict[int, Value] = field(default_factory=dict[int, Value])
     kernels: dict[object, Kernel] = field(default_factory=dict[object, Kernel])
     names: dict[str, int] = field(default_factory=dict[str, int])
+    wires: list[Wire] = field(default_factory=lambda: [ZERO])
+    constant: list[bool] = field(default_factory=lambda: [True])
+    places: int = 0
 
     def module_name(self, label: str) -> str:
         """A fresh Verilog name made from a label; the Graph's name keeps networks apart."""
@@ -54,134 +78,294 @@ class _Lowering:
         self.names[stem] = self.names.get(stem, -1) + 1
         return f"{stem}_{self.names[stem]}"
 
+    def lane(self, wire: Wire) -> int:
+        """A number for a wire."""
+        if wire.zero:
+            return 0
+        self.wires.append(wire)
+        self.constant.append(wire.constant)
+        return len(self.wires) - 1
 
-def lower(graph: Graph) -> Module:
-    """The top module: its input ports are the elements of the Graph's inputs that are not always
-    zero, in order, its outputs all elements of the outputs. Raises `UnsupportedError`."""
-    state = _Lowering(graph)
+
+def lower(graph: Graph, interval: int = 1, axis: int | None = None) -> Lowered:
+    """The top module: a new event every ``interval`` clocks.
+
+    Its input ports are the lanes of the Graph's inputs that are not always zero, in order, its
+    outputs all elements of the outputs. ``axis``: along which images enter, None for the longest.
+    Raises `UnsupportedError`.
+    """
+    slabs = tuple(_slabs(op.type, interval, axis) for op in graph.input_ops)
+    top = ModuleBuilder()
+    state = _Lowering(graph, interval, slabs, top, Steering(top, interval, _row(graph, slabs)))
     done: set[int] = set()
+    given = iter(slabs)
     for place, node in enumerate(graph.nodes):
         if place in done:
             continue
-        if isinstance(node.op, KERNELS):
-            chain = kernel_chain(graph, place)
-            done.update(chain)
-            state.values[chain[-1]] = _lower_kernels(state, chain)
-        else:
-            state.values[place] = _lower_node(state, node)
+        operands = [state.values[n] for n in node.operands]
+        match node.op:
+            case ops.Input():
+                state.values[place] = _input(state, node.type, next(given))
+            case ops.Constant():
+                spans = spans_of(node.op.value.range())
+                lanes = [state.lane(constant(low, f)) for low, _, f in spans]
+                state.values[place] = _still(np.array(lanes).reshape(node.type.shape))
+            case moves.Move():
+                shape = operands[0].shape
+                elements = np.arange(1, operands[0].lane.size + 1).reshape(1, *shape)
+                state.values[place] = operands[0].moved(node.op.move(elements, shape)[0] - 1)
+            case moves.Concat():
+                columns = zip(*((v.lane, v.time, v.place) for v in operands), strict=True)
+                state.values[place] = Value(*(np.concatenate(c, node.op.axis) for c in columns))
+            case _ if isinstance(node.op, KERNELS):
+                chain = kernel_chain(graph, place)
+                done.update(chain)
+                state.values[chain[-1]] = _kernels(state, chain)
+            case _:
+                state.values[place] = _cells(state, place)
+    return _finish(state)
+
+
+def _slabs(t: TensorType, interval: int, axis: int | None) -> Slabs:
+    """How an input enters; what is no image enters whole, but for long vectors."""
+    rank = len(t.shape)
+    image = range(max(1, rank - 1) if rank != 2 else 2)
+    longest = max(image, key=lambda n: t.shape[n], default=0) if rank else 0
+    if interval == 1 or rank < 2:
+        return Slabs(np.arange(t.size).reshape(1, -1))
+    return Slabs.of(t.shape, interval, longest if axis is None else axis)
+
+
+def _row(graph: Graph, slabs: Sequence[Slabs]) -> int:
+    """Clocks after which the largest input's next row begins."""
+    if not slabs:
+        return 1
+    largest = max(slabs, key=lambda s: s.words)
+    words = [s.words for s in slabs]
+    shape = graph.input_ops[words.index(largest.words)].type.shape
+    rows = [n for n in shape if n > 1 and largest.words % n == 0 and largest.words // n > 1]
+    return largest.words // max(rows) if rows else 1
+
+
+def _still(lanes: IntArray) -> Value:
+    return Value(lanes, np.zeros_like(lanes), np.full_like(lanes, -1))
+
+
+def _input(state: _Lowering, t: TensorType, slabs: Slabs) -> Value:
+    spans = spans_of(t.range())
+    lane, time, place = (np.zeros(t.size, dtype=np.int64) for _ in range(3))
+    for n, elements in enumerate(slabs.order.T):
+        lanes: list[int] = elements.tolist()
+        lane[elements] = state.lane(state.top.input(*hull([spans[n] for n in lanes])))
+        time[elements] = np.arange(slabs.words)
+        place[elements] = state.places + n
+    state.places += slabs.size
+    return Value(*(a.reshape(t.shape) for a in (lane, time, place)))
+
+
+def _finish(state: _Lowering) -> Lowered:
+    graph, top = state.graph, state.top
+    values = [state.values[place] for place in graph.outputs]
+    time = max(int(value.time.max()) for value in values)
     outputs: list[Wire] = []
-    for place in graph.outputs:
+    for place, value in zip(graph.outputs, values, strict=True):
         spans = spans_of(graph.nodes[place].type.range())
-        for wire, (low, high, fraction) in zip(state.values[place].ravel(), spans, strict=True):
-            outputs.append(state.top.refine(wire, fraction) if low != high else ZERO)
-    return state.top.finish(identifier(graph.name), outputs, f"The whole network {graph.name!r}.")
+        where = zip(value.lane.ravel().tolist(), value.time.ravel().tolist(), spans, strict=True)
+        for lane, when, (low, high, fraction) in where:
+            if low == high:
+                outputs.append(ZERO)
+                continue
+            wire = state.wires[lane]
+            wire = wire if wire.constant else top.delayed(wire, time - when)
+            outputs.append(top.refine(top.narrow(wire, low, high, fraction), fraction))
+    about = f"The whole network {graph.name!r}."
+    return Lowered(top.finish(identifier(graph.name), outputs, about), state.slabs, time)
 
 
 # --- one op after the other --------------------------------------------------------------------
 
 
-def _lower_node(state: _Lowering, node: Node) -> Wires:
-    """Wires of a node that is laid out in the top module."""
-    top, op = state.top, node.op
-    operands = [state.values[n] for n in node.operands]
+def _cells(state: _Lowering, place: int) -> Value:
+    """A node whose instances are laid out in the top module."""
+    node, top = state.graph.nodes[place], state.top
+    step = Step.of(node)
+
+    def make(offered: list[Wire], ports: list[Port], outputs: IntArray, _: int) -> list[Wire]:
+        wires = [choose(top, offered, port) for port in ports]
+        found = _cell(top, node, wires, int(outputs[0, 0]), step)
+        return [top.narrow(found, *_reach(step, outputs[:, 0].tolist()))]
+
+    return _apply(state, node, [step], make)
+
+
+def _cell(top: ModuleBuilder, node: Node, wires: list[Wire], element: int, step: Step) -> Wire:
+    op = node.op
     match op:
-        case ops.Input():
-            spans = node.type.range()
-            return _wires(node.type.shape, [top.input(*span) for span in spans_of(spans)])
-        case ops.Constant():
-            spans = op.value.range()
-            return _wires(node.type.shape, [constant(low, f) for low, _, f in spans_of(spans)])
-        case moves.Move():
-            places = np.arange(1, operands[0].size + 1).reshape(1, *operands[0].shape)
-            moved = op.move(places, operands[0].shape)[0]
-            offered = np.concatenate([operands[0].ravel(), _wires((1,), [ZERO])])
-            return _wires(node.type.shape, list(offered[moved.ravel() - 1]))
-        case moves.Concat():
-            return np.concatenate(operands, axis=op.axis)
         case ops.Relu() | ops.Quantize() | ops.Table():
-            element = element_lowering(op, node.type)
-            found = [element(top, w, n) for n, w in enumerate(operands[0].ravel())]
-        case ops.Add() | ops.Sub() | ops.Mul() | ops.Compare():
-            pairs = zip(*(a.ravel() for a in np.broadcast_arrays(*operands)), strict=True)
-            found = [_binary(top, op, a, b) for a, b in pairs]
+            return (step.lowering or element_lowering(op, node.type))(top, wires[0], element)
+        case ops.Add():
+            return top.add(wires[0], wires[1])
+        case ops.Sub():
+            return top.add(wires[0], wires[1], subtract=True)
+        case ops.Compare():
+            return top.compare(op.relation, *wires)
+        case ops.Mul():
+            a, b = wires if wires[0].constant else wires[::-1]
+            if a.constant:
+                return multiply_matrix(top, [b], np.array([[a.low]]), a.fraction)[0]
+            return top.multiply(*wires)
         case linear.GlobalSum():
-            kept = [n for n in range(operands[0].ndim) if n not in op.axes]
-            sums = operands[0].transpose(*kept, *op.axes).reshape(node.type.size, -1)
-            found = [top.sum(list(row)) for row in sums]
+            return top.sum(wires)
         case linear.ArgMax():
-            rows = operands[0].reshape(-1, operands[0].shape[-1])
-            found = [top.argmax(list(row)) for row in rows]
+            return top.argmax(wires)
         case _:
             raise UnsupportedError(
                 f"{type(op).__name__} {node.label!r} has no lowering to cells.",
                 "Add one in hairtrigger/rtl/lower.py; see docs/add_an_op.md.",
             )
-    return _wires(node.type.shape, narrowed(top, found, spans_of(node.type.range())))
 
 
-def _binary(top: ModuleBuilder, op: ops.Op, a: Wire, b: Wire) -> Wire:
-    match op:
-        case ops.Add():
-            return top.add(a, b)
-        case ops.Sub():
-            return top.add(a, b, subtract=True)
-        case ops.Compare():
-            return top.compare(op.relation, a, b)
-        case _:
-            if b.constant:
-                a, b = b, a
-            if a.constant:
-                weight = np.array([[a.low]])
-                return multiply_matrix(top, [b], weight, a.fraction)[0]
-            return top.multiply(a, b)
+def _reach(step: Step, elements: list[int]) -> Span:
+    """What any of some elements of a node can be."""
+    return hull([step.spans[n] for n in elements])
 
 
-# --- kernels -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Position:
-    """One place where a kernel stands: wires that it reads and elements that it makes."""
-
-    inputs: tuple[Wire, ...]
-    outputs: tuple[int, ...]
-    group: int = 0
-
-
-def _lower_kernels(state: _Lowering, chain: Sequence[int]) -> Wires:
+def _kernels(state: _Lowering, chain: Sequence[int]) -> Value:
     """All positions of a kernel: modules where they are new, instances everywhere."""
     graph = state.graph
     head = graph.nodes[chain[0]]
-    last = graph.nodes[chain[-1]]
     label = next((graph.nodes[n].label for n in chain if graph.nodes[n].label), "")
     label = label or type(head.op).__name__
     steps = [Step.of(graph.nodes[n]) for n in chain]
-    result: list[Wire] = [ZERO] * last.type.size
-    positions = _positions(head, state.values[head.operands[0]])
-    for number, at in enumerate(positions):
+    count = iter(range(1 << 62))
+
+    def make(offered: list[Wire], ports: list[Port], outputs: IntArray, group: int) -> list[Wire]:
+        first = outputs[0].tolist()
+        columns: list[list[int]] = outputs.T.tolist()
+        spans = [[_reach(step, column) for column in columns] for step in steps]
         key = (
             chain[0],
-            at.group,
-            tuple((w.low, w.high, w.fraction) for w in at.inputs),
-            tuple((step.spans[n], step.key(n)) for step in steps for n in at.outputs),
+            group,
+            tuple((w.low, w.high, w.fraction) for w in offered),
+            tuple(ports),
+            tuple(map(tuple, spans)),
+            tuple(step.key(n) for step in steps for n in first),
         )
         if key not in state.kernels:
             name = state.module_name(label)
-            ports = [Port((n,)) for n in range(len(at.inputs))]
-            spans = [[step.spans[n] for n in at.outputs] for step in steps]
             state.kernels[key] = build_kernel(
-                head, steps, at.group, at.inputs, ports, at.outputs, spans, name, label
+                head, steps, group, offered, ports, first, spans, name, label
             )
         kernel = state.kernels[key]
-        reads = [at.inputs[n] for n in kernel.reads]
-        if kernel.module.body:
-            name = f"{identifier(label)}_{chain[0]}_at_{number}"
-            wires = state.top.instance(kernel.module, reads, name)
+        reads = [offered[n] for n in kernel.reads]
+        number = next(count)
+        if not kernel.module.body:
+            return _passed_through(kernel.module, reads)
+        return state.top.instance(
+            kernel.module, reads, f"{identifier(label)}_{chain[0]}_at_{number}"
+        )
+
+    return _apply(state, head, steps, make)
+
+
+def _apply(state: _Lowering, node: Node, steps: Sequence[Step], make: Make) -> Value:
+    """Plan the positions of an op and lay out its instances."""
+    operands = [state.values[n] for n in node.operands]
+    at = Positions.of(node, [v.shape for v in operands])
+    lane, time, place = (
+        np.append(np.concatenate([getattr(v, name).ravel() for v in operands]), end)[at.inputs]
+        for name, end in (("lane", 0), ("time", 0), ("place", -1))
+    )
+    kinds = _kinds(state, at, steps, lane, place)
+    planned = plan(state.interval, kinds, time, place)
+    made = np.zeros((3, node.type.size), dtype=np.int64)
+    width = at.outputs.shape[1]
+    late = np.where(np.array(state.constant)[lane], 0, planned.time[:, None] - time)
+    for rows in planned.served():
+        offered, ports = _ports(state, lane[rows], late[rows], planned.time[rows], planned.first)
+        wires = make(offered, ports, at.outputs[rows], int(at.group[rows[0]]))
+        made[0, at.outputs[rows]] = [state.lane(w) for w in wires]
+        made[1, at.outputs[rows]] = planned.time[rows, None]
+        made[2, at.outputs[rows]] = state.places + np.arange(width)
+        state.places += width
+    return Value(*(a.reshape(node.type.shape) for a in made))
+
+
+def _kinds(
+    state: _Lowering, at: Positions, steps: Sequence[Step], lane: IntArray, place: IntArray
+) -> IntArray:
+    """Equal numbers for positions that one instance can serve: the same group, formats, tables and
+    constant operands."""
+    if state.interval == 1:
+        return np.zeros(len(at.inputs), dtype=np.int64)
+    columns = [at.group[:, None], np.where(place < 0, lane, 0)]
+    for step in steps:
+        if step.keys is not None:
+            distinct = {key: n for n, key in enumerate(dict.fromkeys(step.keys))}
+            columns.append(np.array([distinct[key] for key in step.keys])[at.outputs])
+    return np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)[1].ravel()
+
+
+def _ports(
+    state: _Lowering, lane: IntArray, late: IntArray, now: IntArray, first: int
+) -> tuple[list[Wire], list[Port]]:
+    """What an instance reads: wires, and which of them each of its inputs takes when.
+
+    ``lane``, ``late`` (positions, reads): what is read, and how many clocks after it was made;
+    ``now`` (positions,): when each position is served; ``first``: when the first of the op is.
+    """
+    offered: list[Wire] = []
+
+    def offer(wire: Wire) -> int:
+        offered.append(wire)
+        return len(offered) - 1
+
+    def tap(lane: int, late: int) -> int:
+        return offer(state.top.delayed(state.wires[lane], late))
+
+    same = (lane == lane[0]).all(axis=0) & (late == late[0]).all(axis=0)
+    selects: dict[bytes, tuple[int, ...]] = {}
+    ports: list[Port] = []
+    for read in range(lane.shape[1]):
+        if same[read]:
+            ports.append(Port((tap(int(lane[0, read]), int(late[0, read])),)))
+            continue
+        sources = _sources(lane[:, read], late[:, read])
+        number = np.zeros(len(now), dtype=np.int64)
+        candidates: list[int] = []
+        for n, (source, some) in enumerate(sources):
+            number[some] = n
+            delays = late[some, read]
+            least, most = int(delays.min()), int(delays.max())
+            if least == most:
+                candidates.append(tap(source, least))
+                continue
+            wire = state.top.delayed(state.wires[source], least)
+            where = state.steering.word(first, now[some], delays - least)
+            candidates.append(offer(state.top.fetch(wire, where, most - least)))
+        key = number.tobytes()
+        if key not in selects:
+            bits = state.steering.number(first, now, number)
+            selects[key] = tuple(offer(bit) for bit in bits)
+        ports.append(Port(tuple(candidates), selects[key]))
+    return offered, ports
+
+
+FEW = 3
+"""Delays of one wire that an input chooses between; more are fetched by an address."""
+
+
+def _sources(lane: IntArray, late: IntArray) -> list[tuple[int, IntArray]]:
+    """Distinct sources of an input: a wire's number, and the positions that read it in one way."""
+    found: list[tuple[int, IntArray]] = []
+    for source in dict.fromkeys(lane.tolist()):
+        some = np.flatnonzero(lane == source)
+        delays = np.unique(late[some])
+        if len(delays) > FEW:
+            found.append((source, some))
         else:
-            wires = _passed_through(kernel.module, reads)
-        for n, wire in zip(at.outputs, wires, strict=True):
-            result[n] = wire
-    return _wires(last.type.shape, result)
+            found += [(source, some[late[some] == delay]) for delay in delays]
+    return found
 
 
 def _passed_through(module: Module, reads: Sequence[Wire]) -> list[Wire]:
@@ -196,55 +380,3 @@ def _passed_through(module: Module, reads: Sequence[Wire]) -> list[Wire]:
         moved = wire.shifted(port.fraction - out.fraction)
         wires.append(Wire(moved.net, out.low, out.high, moved.fraction))
     return wires
-
-
-def _positions(head: Node, x: Wires) -> list[_Position]:
-    """Every place of a kernel over an operand's wires."""
-    op = head.op
-    out = np.arange(head.type.size).reshape(head.type.shape)
-    match op:
-        case linear.Dense():
-            rows = zip(x.reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1]), strict=True)
-            return [_Position(tuple(a), tuple(b.tolist())) for a, b in rows]
-        case linear.Conv():
-            index = linear.window_index(x.shape[:-1], op.window, op.strides, op.padding)
-            found: list[_Position] = []
-            size_in, size_out = x.shape[-1] // op.groups, out.shape[-1] // op.groups
-            for group in range(op.groups):
-                part = x[..., group * size_in : (group + 1) * size_in]
-                seen = _gathered(part, index.reshape(-1, index.shape[-1]))
-                made = out[..., group * size_out : (group + 1) * size_out].reshape(-1, size_out)
-                found += [
-                    _Position(tuple(a.ravel()), tuple(b.tolist()), group)
-                    for a, b in zip(seen, made, strict=True)
-                ]
-            return found
-        case linear.SumPool() | linear.MaxPool():
-            index = linear.window_index(x.shape[:-1], op.window, op.strides, op.padding)
-            flat = index.reshape(-1, index.shape[-1])
-            seen = _gathered(x, flat)
-            made = out.reshape(-1, x.shape[-1])
-            # Padding adds nothing to a sum and is no candidate of a maximum.
-            return [
-                _Position(tuple(pixels[flat[p] >= 0, c]), (int(made[p, c]),))
-                for p, pixels in enumerate(seen)
-                for c in range(x.shape[-1])
-            ]
-        case _:
-            raise UnsupportedError(f"{type(op).__name__} is no kernel.")
-
-
-def _gathered(x: Wires, index: IntArray) -> Wires:
-    """Wires (positions, window, channels) under each window; zero outside the image."""
-    flat = x.reshape(-1, x.shape[-1])
-    outside = np.full((1, x.shape[-1]), ZERO, dtype=object)
-    return np.concatenate([flat, outside])[index]
-
-
-# --- helpers -----------------------------------------------------------------------------------
-
-
-def _wires(shape: tuple[int, ...], wires: Sequence[Wire]) -> Wires:
-    array = np.empty(len(wires), dtype=object)
-    array[:] = wires
-    return array.reshape(shape)

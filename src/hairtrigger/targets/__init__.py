@@ -2,7 +2,7 @@
 
 from hairtrigger.targets.delays import DelayModel, delay_model
 from hairtrigger.targets.parts import PARTS, Part, find_part
-from hairtrigger.targets.units import Clock, parse_clock, parse_time
+from hairtrigger.targets.units import Clock, parse_clock, parse_interval, parse_time
 
 __all__ = [
     "PARTS",
@@ -12,5 +12,6 @@ __all__ = [
     "delay_model",
     "find_part",
     "parse_clock",
+    "parse_interval",
     "parse_time",
 ]

@@ -57,6 +57,27 @@ def parse_time(text: str) -> float:
     return value * _NANOSECONDS[unit]
 
 
+def parse_interval(interval: int | str, clock: Clock) -> int:
+    """Clocks of an initiation interval, given as such (8, "8") or as a time ("25 ns"; whole clocks
+    that fit).
+
+    Raises InputError for less than one clock, and for what is neither.
+    """
+    if isinstance(interval, str) and not interval.strip().isdigit():
+        time = parse_time(interval)
+        if clock.clocks(time) < 1:
+            raise InputError(
+                f"an interval of {interval} is less than one clock at {clock}",
+                f"give {clock.period_ns:g} ns or more, or a clock of {1e3 / time:g} MHz or faster",
+            )
+        return clock.clocks(time)
+    if isinstance(interval, bool) or int(interval) < 1:
+        raise InputError(
+            f"interval={interval}: events are 1 clock or more apart", "give whole clocks or a time"
+        )
+    return int(interval)
+
+
 def _split(text: str, what: str, rule: str) -> tuple[float, str]:
     match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if match is None:

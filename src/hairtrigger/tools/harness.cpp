@@ -130,9 +130,9 @@ class Bench {
             design.edge();
         }
     }
-    Count measure_latency(Count interval, Count max_latency) {
+    Count measure_latency(Count interval, Count words, Count max_latency) {
         for (Count clock = 0; clock <= max_latency; ++clock) {
-            design.set(false, clock % interval == 0, garbage());
+            design.set(false, clock % interval < words, garbage());
             const bool seen = design.out_valid();
             design.edge();
             if (seen) return clock;
@@ -143,38 +143,46 @@ class Bench {
 public:
     explicit Bench(Count seed) : random(seed), noise(in_bytes) {}
 
-    void run(Count events, Count interval, bool gaps, Count max_latency) {
+    void run(Count events, Count interval, bool gaps, Count max_latency, Count words) {
         // Fill the pipeline, then reset it for one clock: whatever still comes out was not reset.
         reset();
         stay_quiet(quiet_clocks, "after reset");
-        const Count latency = measure_latency(interval, max_latency);
+        const Count latency = measure_latency(interval, words, max_latency);
         reset();
         stay_quiet(latency + quiet_clocks, "after a reset with events in flight");
         reset();  // so that the events meet a design without a past
 
         std::vector<unsigned char> inputs(in_bytes * (1 + chunk_bytes / in_bytes));
-        std::size_t held = 0, used = 0;  // events in the buffer, and those already given
+        std::size_t held = 0, used = 0;  // words in the buffer, and those already given
         std::vector<unsigned char> output(out_bytes);
         std::deque<Count> in_flight;  // the clock at which each of them entered
         Count given = 0, received = 0, first = 0, last = 0;
         Count next = design.now;  // the earliest clock for the next event
+        Count inside = 0;         // words of the present event that were given
 
         while (received < events) {
             const bool due = given < events && design.now >= next;
-            const bool valid = due && !(gaps && random.word() >> 63);
+            // Words of one event follow each other without a gap.
+            const bool valid = inside > 0 || (due && !(gaps && random.word() >> 63));
             const unsigned char* data = nullptr;
             if (valid) {
                 if (used == held) {
-                    const Count left = events - given;
+                    const Count left = (events - given) * words - inside;
                     const std::size_t room = inputs.size() / in_bytes;
                     held = std::fread(inputs.data(), in_bytes, left < room ? left : room, stdin);
                     used = 0;
                     if (held == 0) fail("standard input ended after %llu events", given);
                 }
                 data = inputs.data() + in_bytes * used++;
-                if (given++ == 0) first = design.now;
-                in_flight.push_back(design.now);
-                next = design.now + interval;
+                if (inside == 0) {
+                    if (given == 0) first = design.now;
+                    in_flight.push_back(design.now);
+                    next = design.now + interval;
+                }
+                if (++inside == words) {
+                    inside = 0;
+                    ++given;
+                }
             } else {
                 data = garbage();
             }
@@ -208,8 +216,8 @@ public:
 }  // namespace
 
 int main(int count, char** words) {
-    if (count != 6) {
-        std::fprintf(stderr, "usage: simulator EVENTS INTERVAL GAPS SEED MAX_LATENCY\n");
+    if (count != 7) {
+        std::fprintf(stderr, "usage: simulator EVENTS INTERVAL GAPS SEED MAX_LATENCY WORDS\n");
         return 2;
     }
     // What the design prints with $display must not mix with the outputs.
@@ -218,6 +226,6 @@ int main(int count, char** words) {
     if (outputs == nullptr) return 2;
     const auto number = [&](int i) { return std::strtoull(words[i], nullptr, 10); };
     Bench bench(number(4));
-    bench.run(number(1), number(2), number(3) != 0, number(5));
+    bench.run(number(1), number(2), number(3) != 0, number(5), number(6));
     return 0;
 }

@@ -54,6 +54,7 @@ class Simulator:
         inputs: NDArray[np.uint8],
         *,
         interval: int = 1,
+        words: int = 1,
         gaps_seed: int | None = None,
         max_latency: int = MAX_LATENCY,
         timeout_s: float | None = None,
@@ -62,18 +63,19 @@ class Simulator:
 
         ``inputs`` is uint8 of shape (events, ceil(in_bits / 8)), bit 0 of byte 0 being
         ``in_data[0]``; the bits beyond ``in_bits`` must be 0. ``interval`` is the clocks from one
-        event to the next. With ``gaps_seed`` an event waits a random number of clocks more (each
-        with probability 1/2), which a correct design must not notice.
+        event to the next. An event that enters in several ``words`` has that many rows behind each
+        other; they enter without a gap. With ``gaps_seed`` an event waits a random number of clocks
+        more (each with probability 1/2), which a correct design must not notice.
 
         Raises InputError for inputs of another shape or type, ToolError when the design breaks the
         convention of this module or the simulation fails.
         """
-        inputs = _checked(inputs, self.in_bits, interval)
-        events = len(inputs)
+        inputs = _checked(inputs, self.in_bits, interval, words)
+        events = len(inputs) // words
         command = [self.program, events, interval, int(gaps_seed is not None), gaps_seed or 0]
-        words = [str(word) for word in (*command, max_latency)]
+        arguments = [str(word) for word in (*command, max_latency, words)]
         shape = (events, _bytes(self.out_bits))
-        outputs, status, said = _stream(words, inputs, shape, timeout_s)
+        outputs, status, said = _stream(arguments, inputs, shape, timeout_s)
         verdicts = _VERDICT.findall(said)
         if status != 0 or not verdicts or verdicts[-1][0] != "ok":
             self._explain(verdicts[-1][1] if verdicts else "", status, said)
@@ -158,11 +160,18 @@ def _stream(
     return (outputs if got == len(view) and not more else None), status, messages
 
 
-def _checked(inputs: NDArray[np.uint8], in_bits: int, interval: int) -> NDArray[np.uint8]:
+def _checked(
+    inputs: NDArray[np.uint8], in_bits: int, interval: int, words: int
+) -> NDArray[np.uint8]:
     if interval < 1:
         raise InputError(
             f"interval={interval}: an event enters every 1 clock or more",
             "give the clocks from one event to the next",
+        )
+    if not 1 <= words <= interval:
+        raise InputError(
+            f"words={words}: an event enters in at least 1 clock and at most its {interval}",
+            "give the words of an event, no more than the clocks between events",
         )
     wanted = _bytes(in_bits)
     if not isinstance(inputs, np.ndarray) or inputs.dtype != np.uint8:
@@ -175,6 +184,10 @@ def _checked(inputs: NDArray[np.uint8], in_bits: int, interval: int) -> NDArray[
         raise InputError(
             f"inputs have shape {inputs.shape}, where {in_bits} bits need (events, {wanted})",
             "give one row of bytes per event",
+        )
+    if len(inputs) % words:
+        raise InputError(
+            f"{len(inputs)} words are no whole number of events of {words}", "give whole events"
         )
     spare = 8 * wanted - in_bits
     if spare and np.any(inputs[:, -1] >> (8 - spare)):
