@@ -26,9 +26,9 @@ class Batch:
     text: str
 
     @classmethod
-    def of(cls, graphs: Sequence[Graph], clock: str = "200 MHz") -> Batch:
+    def of(cls, graphs: Sequence[Graph], clock: str = "200 MHz", interval: int = 1) -> Batch:
         named = [dataclasses.replace(g, name=f"g{n}") for n, g in enumerate(graphs)]
-        designs = tuple(compile_graph(g, "xcvu13p", clock) for g in named)
+        designs = tuple(compile_graph(g, "xcvu13p", clock, interval=interval) for g in named)
         latency = max(d.latency for d in designs)
         lines = [t for d in designs for t in (d.kernels_verilog, d.top_verilog)]
         return cls(designs, latency, "\n".join([*lines, _wrapper(designs, latency)]))
@@ -41,12 +41,15 @@ class Batch:
         verilator.lint([source], "batch")
         in_bits, out_bits = (sum(_bits(d)[n] for d in self.designs) for n in (0, 1))
         simulator = verilator.build([source], "batch", in_bits, out_bits, folder / "build")
+        words = max(d.words for d in self.designs)
+        events = max(len(x) for given in codes for x in given)
         bits = [
-            _as_bits(pack(d.in_types, x), d.in_bits)
+            _as_words(d, pack(d.in_types, d.in_words(tuple(x))), events, words)
             for d, x in zip(self.designs, codes, strict=True)
         ]
         packed = np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")
-        result = simulator.run(packed)
+        interval = self.designs[0].interval
+        result = simulator.run(packed, interval=interval, words=words)
         assert result.latency == self.latency
         outputs = np.unpackbits(result.outputs, axis=1, bitorder="little")
         found: list[tuple[IntArray, ...]] = []
@@ -68,6 +71,13 @@ def _as_bits(packed: np.ndarray, bits: int) -> np.ndarray:
     return np.pad(unpacked, ((0, 0), (0, missing)))[:, :bits]
 
 
+def _as_words(design: Design, packed: np.ndarray, events: int, words: int) -> np.ndarray:
+    """Bits of an event's words, zeros behind those of a design that takes fewer than others."""
+    bits = _as_bits(packed, design.in_bits).reshape(events, design.words, design.in_bits)
+    missing = words - design.words
+    return np.pad(bits, ((0, 0), (0, missing), (0, 0))).reshape(events * words, design.in_bits)
+
+
 def _bits(design: Design) -> tuple[int, int]:
     return design.in_bits, design.out_bits
 
@@ -80,13 +90,20 @@ def _wrapper(designs: Sequence[Design], latency: int) -> str:
         f"    input wire {span(ins)}in_data, output wire out_valid,",
         f"    output wire {span(outs)}out_data);",
     ]
+    words = max(d.words for d in designs)
+    lines += [
+        "reg [31:0] word;",
+        f"always @(posedge clk) word <= (rst || word == {words - 1} && in_valid) ? 0 : "
+        "in_valid ? word + 1 : word;",
+    ]
     at_in = at_out = 0
     valids: list[str] = []
     for n, d in enumerate(designs):
         here = f"in_data[{at_in + d.in_bits - 1}:{at_in}]" if ins > 1 else "in_data"
+        given = "in_valid" if d.words == words else f"in_valid & (word < {d.words})"
         lines.append(f"wire v{n}; wire {span(d.out_bits)}d{n}_0;")
         lines.append(
-            f"{d.name} u{n} (.clk(clk), .rst(rst), .in_valid(in_valid), .in_data({here}), "
+            f"{d.name} u{n} (.clk(clk), .rst(rst), .in_valid({given}), .in_data({here}), "
             f".out_valid(v{n}), .out_data(d{n}_0));"
         )
         late = latency - d.latency

@@ -422,10 +422,16 @@ class ModuleBuilder:
         out = self.net(a.low, a.high, a.fraction)
         return self._cell(("fetch", a, place, depth), out, lambda out: Fetch(a, place, depth, out))
 
-    def join(self, high: Wire, low: Wire) -> Wire:
-        """The bits of ``high`` above those of ``low``, as a code without a sign."""
-        out = self.net(0, (1 << (high.width + low.width)) - 1, 0)
-        return self._cell(("join", high, low), out, lambda out: cells.Join(high, low, out))
+    def join(self, parts: Sequence[tuple[Wire, int]]) -> Wire:
+        """The bits of wires above each other, the lowest first, each in so many bits."""
+        code, total = 0, 0
+        for wire, width in parts:
+            code |= (wire.low & ((1 << width) - 1)) << total
+            total += width
+        if all(wire.constant for wire, _ in parts):
+            return constant(code)
+        out = self.net(0, (1 << total) - 1, 0)
+        return self._cell(("join", *parts), out, lambda out: cells.Join(tuple(parts), out))
 
     def both(self, a: Wire, b: Wire) -> Wire:
         """1 where both one-bit wires are 1."""

@@ -415,18 +415,21 @@ class Lookup(Combinational):
 
 @dataclass(frozen=True)
 class Join(Combinational):
-    """The bits of ``high`` above those of ``low``, as one number without a sign: only wires."""
+    """The bits of wires above each other, as one number without a sign: only wires.
 
-    high: Wire
-    low: Wire
+    ``parts``: each wire and the bits that it takes, the lowest first.
+    """
+
+    parts: tuple[tuple[Wire, int], ...]
     output: Wire
 
     @property
     def inputs(self) -> tuple[Wire, ...]:
-        return (self.high, self.low)
+        return tuple(wire for wire, _ in self.parts)
 
     def delay(self, model: Delays) -> float:
         return 0.0
 
     def expression(self, show: Show) -> str:
-        return f"{{{show(self.high)}, {show(self.low)}}}"
+        texts = (extended(wire, width, 0, show) for wire, width in reversed(self.parts))
+        return f"{{{', '.join(texts)}}}"

@@ -44,10 +44,7 @@ class Steering:
     def word(self, first: int, times: IntArray, numbers: IntArray) -> Wire:
         """The same as one wire without a sign."""
         bits = self.number(first, times, numbers)
-        word = bits[0]
-        for bit in bits[1:]:
-            word = self.top.join(bit, word)
-        return word
+        return bits[0] if len(bits) == 1 else self.top.join([(bit, 1) for bit in bits])
 
     def slot(self, times: IntArray) -> Wire:
         """The number ``n`` of the clock ``times[n]``, which must rise."""

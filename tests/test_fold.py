@@ -1,0 +1,99 @@
+"""Folded designs: events in several words, instances in turn, the same integers at any interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from hairtrigger.backends.rtl import simulate
+from hairtrigger.errors import InputError
+from hairtrigger.fixed import Fixed, Overflow, Rounding
+from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes
+from hairtrigger.graph.linear import Conv, Dense, GlobalSum, MaxPool, SumPool
+from hairtrigger.graph.moves import Reshape, Transpose
+from hairtrigger.graph.ops import Add, Input, Quantize, Relu
+from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
+from hairtrigger.rtl.design import compile_graph
+from rtl_batch import Batch
+from strategies import graphs
+
+SEED = 4
+
+
+def image_network(
+    rows: int,
+    columns: int,
+    *,
+    bits: int = 2,
+    pool: tuple[int, int] = (2, 2),
+    stride: tuple[int, int] = (1, 1),
+    depth: int = 3,
+) -> Graph:
+    """Two convolutions with a pooling between them, a sum of two paths, a flatten, two Dense."""
+    rng = np.random.default_rng(SEED)
+    b = Builder("net")
+
+    def small(shape: tuple[int, ...], size: int = 4) -> Literal:
+        return Literal(rng.integers(-size, size + 1, shape), 2)
+
+    def quantized(x: int, integer: int = 2) -> int:
+        t = TensorType.uniform(b.type(x).shape, Fixed(False, integer, 1))
+        return b.add(Quantize(t, Rounding.RND, Overflow.SAT), b.add(Relu(), x))
+
+    x = b.add(Input("x", TensorType.uniform((rows, columns, 1), Fixed(False, bits, 0))))
+    same = ((1, 1), (1, 1))
+    x = quantized(b.add(Conv(small((3, 3, 1, depth)), small((depth,)), stride, same), x))
+    y = quantized(b.add(Conv(small((3, 3, depth, depth)), None, (1, 1), same), x))
+    x = b.add(MaxPool(pool, pool, ((0, 0), (0, 0))), b.add(Add(), x, y))
+    x = quantized(b.add(Conv(small((2, 3, depth, 2)), small((2,)), (1, 1), same), x))
+    x = b.add(SumPool((2, 1), (2, 1), ((0, 0), (0, 0))), x)
+    x = b.add(Reshape((b.type(x).size,)), x)
+    x = quantized(b.add(Dense(small((b.type(x).size, 5)), small((5,))), x), 6)
+    return b.build([b.add(Dense(small((5, 3))), x)])
+
+
+def check(graph: Graph, interval: int, events: int = 40, axis: int | None = None) -> None:
+    """Simulated Verilog against the emulator, events back to back and with gaps between them."""
+    design = compile_graph(graph, "xcvu13p", "200 MHz", interval=interval, axis=axis)
+    codes = join_events([extreme_codes(graph), random_codes(graph, events, seed=2)])
+    expected = emulate_codes(graph, codes)
+    for gaps_seed in (None, 5):
+        result = simulate(design, codes, gaps_seed=gaps_seed)
+        assert result.latency == design.latency
+        for got, wanted in zip(result.codes, expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("kind", ["cnn", "any"])
+@pytest.mark.parametrize("interval", [2, 5, 16])
+def test_random_graphs_fold(kind: str, interval: int, tmp_path: Path) -> None:
+    found: list[Graph] = []
+
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck))
+    @given(graphs(kind=kind))
+    def draw(graph: Graph) -> None:
+        found.append(graph)
+
+    draw()
+    codes = [join_events([extreme_codes(g), random_codes(g, 40, seed=1)]) for g in found]
+    events = max(len(c[0]) for c in codes)
+    codes = [tuple(np.resize(x, (events, *x.shape[1:])) for x in c) for c in codes]
+    outputs = Batch.of(found, interval=interval).run(codes, tmp_path)
+    for graph, given_codes, out in zip(found, codes, outputs, strict=True):
+        for got, expected in zip(out, emulate_codes(graph, given_codes), strict=True):
+            np.testing.assert_array_equal(got, expected, err_msg=str(graph))
+
+
+@pytest.mark.parametrize("interval", [2, 6, 12, 48, 60, 144, 200])
+def test_an_image_network_folds_from_slabs_of_columns_to_single_pixels(interval: int) -> None:
+    check(image_network(6, 12), interval)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_either_image_axis_can_be_the_one_along_which_slabs_enter(axis: int) -> None:
+    graph = image_network(6, 8, stride=(2, 1), pool=(1, 2))
+    check(graph, 8, axis=axis)
+    assert compile_graph(graph, interval=8, axis=axis).words == (6, 8)[axis]
