@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hairtrigger.errors import GraphError
 from hairtrigger.fixed import Fixed, IntArray, Overflow, Rounding
-from hairtrigger.graph import Builder, Graph, Literal, TensorType, linear, moves, ops
+from hairtrigger.graph import Builder, Graph, Literal, TensorType, linear, machines, moves, ops
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 
 MAX_ELEMENTS = 96
@@ -25,7 +25,8 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 def graphs(kind: str = "any", max_ops: int = 10, max_bits: int = 24) -> st.SearchStrategy[Graph]:
-    """Random Graphs. ``kind``: "mlp" and "cnn" are networks of layers, "any" is any DAG of ops.
+    """Random Graphs. ``kind``: "mlp" and "cnn" are networks of layers, "any" is any DAG of ops;
+    these are pure. "stateful" is any DAG of ops with registers in it.
 
     ``max_ops``: most layers or ops drawn (each may take a few nodes more); ``max_bits``: widest
     Input and Quantize format.
@@ -58,7 +59,7 @@ def fixeds(max_bits: int = 24) -> st.SearchStrategy[Fixed]:
 def _graph(draw: Draw, kind: str, max_ops: int, max_bits: int) -> Graph:
     maker = _Maker(draw, max_bits)
     depth = draw(st.integers(1, max_ops))
-    {"mlp": maker.mlp, "cnn": maker.cnn, "any": maker.any}[kind](depth)
+    {"mlp": maker.mlp, "cnn": maker.cnn, "any": maker.any, "stateful": maker.stateful}[kind](depth)
     return maker.finish()
 
 
@@ -100,6 +101,28 @@ class _Maker:
             self.input(f"x{n}", shape)
         for _ in range(depth):
             self.pick([getattr(self, name) for name in self.ANY])(self.some_node())
+
+    def stateful(self, depth: int) -> None:
+        self.input("x", tuple(self.number(1, 3) for _ in range(self.number(0, 2))))
+        states = [
+            self.register(self.shape(self.some_node()), f"free{n}")
+            for n in range(self.number(0, 2))
+        ]
+        for n in range(depth):
+            name = self.pick([*self.MACHINES, *self.MACHINES, *self.ANY])
+            if name in self.MACHINES:
+                getattr(self, name)(self.some_node(), f"{name}{n}")
+            else:
+                getattr(self, name)(self.some_node())
+        for state in states:  # the loops that nobody planned
+            t = self.builder.type(state)
+            same = [n for n in range(len(self.builder.nodes)) if self.shape(n) == t.shape]
+            self.close(state, self.pick(same))
+
+    MACHINES = (
+        *("delay", "accumulator", "toggle", "counter", "running_max", "pedestal", "moving_sum"),
+        "lfsr",
+    )
 
     ANY = (
         *("quantize", "quantize", "relu", "add", "sub", "mul", "scale", "shift", "compare"),
@@ -191,6 +214,81 @@ class _Maker:
         most = [w - 1 if pool else 2 for w in window]
         padding = tuple((self.number(0, m), self.number(0, m)) for m in most)
         return window, strides, padding
+
+    # --- registers -----------------------------------------------------------------------------
+
+    def register(self, shape: tuple[int, ...], name: str, fixed: Fixed | None = None) -> int:
+        """A State of a random type, with a random reset value."""
+        t = self.type(shape) if fixed is None else TensorType.uniform(shape, fixed)
+        low, high = t.range().low, t.range().high
+        own = self.rng.integers(low, high, endpoint=True, dtype=np.int64)
+        codes = np.asarray(own << np.where(t.width > 0, t.lsb - t.fraction, 0))
+        reset = Literal(codes, t.lsb) if self.pick([True, False]) else None
+        return self.builder.state(name, t, reset)
+
+    def close(self, state: int, x: int) -> None:
+        """``state`` takes the value of ``x``, quantized where its type is another."""
+        t = self.builder.type(state)
+        if self.builder.type(x) != t:
+            unsigned = bool((~t.signed & (t.width > 0)).any())
+            try:
+                x = self.builder.add(ops.Quantize(t, *self.modes(unsigned)), x)
+            except GraphError:
+                narrow = self.narrow(x)
+                x = self.builder.add(ops.Quantize(t, *self.modes(unsigned)), narrow)
+        self.builder.update(state, x)
+
+    def delay(self, x: int, name: str) -> int:
+        return machines.delay(self.builder, x, self.number(1, 3), name)
+
+    def accumulator(self, x: int, name: str) -> int:
+        state = self.register(self.shape(x), name)
+        self.close(state, self.add_op(ops.Add(), state, x))
+        return state
+
+    def toggle(self, x: int, name: str) -> int:
+        state = self.register(self.shape(x), name, Fixed(False, 1, 0))
+        one = self.builder.add(ops.Constant(Literal(np.ones(self.shape(x), np.int64), 0)))
+        total = self.builder.add(ops.Add(), state, one)
+        wrapped = self.builder.add(ops.Quantize(self.builder.type(state)), total)
+        self.builder.update(state, wrapped)
+        return state
+
+    def counter(self, x: int, name: str) -> int:
+        """Counts, and wraps, the steps in which ``x`` is positive."""
+        state = self.register(self.shape(x), name, Fixed(False, self.number(1, 5), 0))
+        zero = self.builder.add(ops.Constant(Literal(np.zeros(self.shape(x), np.int64), 0)))
+        high = self.add_op(ops.Compare(ops.Relation.GT), x, zero)
+        total = self.builder.add(ops.Add(), state, high)
+        self.builder.update(state, self.builder.add(ops.Quantize(self.builder.type(state)), total))
+        return state
+
+    def running_max(self, x: int, name: str) -> int:
+        """``max(state, x) = state + relu(x - state)``"""
+        state = self.register(self.shape(x), name)
+        more = self.add_op(ops.Relu(), self.add_op(ops.Sub(), x, state))
+        self.close(state, self.add_op(ops.Add(), state, more))
+        return state
+
+    def pedestal(self, x: int, name: str) -> int:
+        if int(self.span(x)) > 12:
+            x = self.narrow(x)
+        width = self.number(1, 8)
+        fixed = Fixed(self.pick([True, False]), width, self.number(-width, 3))
+        return machines.frugal_pedestal(
+            self.builder, x, TensorType.uniform(self.shape(x), fixed), None, name
+        )
+
+    def moving_sum(self, x: int, name: str) -> int:
+        if int(self.span(x)) > 16:
+            x = self.narrow(x)
+        return machines.moving_sum(self.builder, x, self.number(1, 4), name)
+
+    def lfsr(self, x: int, name: str) -> int:
+        length = self.number(1, 6)
+        taps = (length, *range(1, length, self.number(1, 3)))
+        seed = self.number(1, (1 << length) - 1)
+        return machines.lfsr(self.builder, taps, seed, name, self.number(1, 3))
 
     # --- ops -----------------------------------------------------------------------------------
 

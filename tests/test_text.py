@@ -9,13 +9,23 @@ from hypothesis import strategies as st
 
 from hairtrigger.errors import GraphError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
-from hairtrigger.graph import Builder, Graph, Literal, TensorType, linear, moves, ops, parse
+from hairtrigger.graph import (
+    Builder,
+    Graph,
+    Literal,
+    TensorType,
+    linear,
+    machines,
+    moves,
+    ops,
+    parse,
+)
 from hairtrigger.graph.text import OPS
 from strategies import graphs
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(["mlp", "cnn", "any"]).flatmap(graphs))
+@given(st.sampled_from(["mlp", "cnn", "any", "stateful"]).flatmap(graphs))
 def test_a_text_gives_back_its_graph(graph: Graph) -> None:
     again = parse(str(graph))
     assert again == graph
@@ -78,7 +88,20 @@ def table() -> Graph:
     return builder.build({"shifted": shifted, "high": high})
 
 
-@pytest.mark.parametrize("make", [mlp, cnn, table])
+def pedestal() -> Graph:
+    """Samples less a pedestal that follows them, and the sum of the last three."""
+    builder = Builder("pedestal")
+    adc = TensorType.uniform((2,), Fixed(False, 8, 0))
+    samples = builder.add(ops.Input("adc", adc))
+    level = machines.frugal_pedestal(builder, samples, adc, Literal([100, 96], 0))
+    signal = builder.add(ops.Sub(), samples, level, label="signal")
+    return builder.build({"sum": machines.moving_sum(builder, signal, 3)})
+
+
+EXAMPLES = (mlp, cnn, table, pedestal)
+
+
+@pytest.mark.parametrize("make", EXAMPLES)
 def test_golden(make, golden) -> None:
     graph = make()
     golden(f"{graph.name}.txt", str(graph))
@@ -86,7 +109,7 @@ def test_golden(make, golden) -> None:
 
 
 def test_golden_files_show_every_op() -> None:
-    text = "".join(str(make()) for make in (mlp, cnn, table))
+    text = "".join(str(make()) for make in EXAMPLES)
     assert [name for name in OPS if f" = {name}(" not in text] == []
 
 
@@ -131,6 +154,29 @@ def test_an_error_names_its_line(old: str, new: str, line: int, problem: str) ->
         assert f"Line {line} " in str(caught.value)
 
 
+STATEFUL = str(pedestal())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("update %1=%6\n", "", "State 'pedestal' at %1 has 0 updates"),
+        ("update %1=%6\n", "update %1=%6\nupdate %1=%6\n", "has 2 updates"),
+        ("update %1=%6", "update %1=%2", "another type"),
+        ("update %1=%6", "update %0=%6", "%0 is a Input, not a State"),
+        ("update %1=%6", "update %1=%99", "no node %99"),
+        ("update %1=%6", "update %1", "Line 18 .* expected ="),
+        ("lit.0[2]{100 96}", "lit.0[2]{100 256}", "Line 3 .*does not hold"),
+        ("lit.0[2]{100 96}", "lit.1[2]{100 97}", "Line 3 .*does not hold"),
+        ("reset=lit.0[2]{100 96}", "reset=none", "attribute reset of State"),
+    ],
+)
+def test_registers_are_checked_when_they_are_read(old: str, new: str, problem: str) -> None:
+    assert old in STATEFUL
+    with pytest.raises(GraphError, match=problem):
+        parse(STATEFUL.replace(old, new, 1))
+
+
 PIECES = ["", "%", "(", ")", "-", "0", "9", "-1", "99", "none", "SAT", '"', "s1.1[2]"]
 
 
@@ -138,7 +184,7 @@ PIECES = ["", "%", "(", ")", "-", "0", "9", "-1", "99", "none", "SAT", '"', "s1.
 @given(st.data())
 def test_a_damaged_text_is_refused_or_is_another_graph(data: st.DataObject) -> None:
     """Whatever is done to a text, there is a Graph that verifies, or a GraphError."""
-    text = data.draw(st.sampled_from([str(make()) for make in (mlp, cnn, table)]))
+    text = data.draw(st.sampled_from([str(make()) for make in EXAMPLES]))
     start = data.draw(st.integers(0, len(text) - 1))
     stop = min(len(text), start + data.draw(st.integers(0, 12)))
     piece = data.draw(

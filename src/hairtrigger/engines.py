@@ -21,14 +21,16 @@ from hairtrigger.graph.emulate import (
     as_codes,
     check_codes,
     check_inputs,
+    check_state,
     chunk_size,
     decode,
-    emulate_codes,
+    emulate_steps,
     encode_checked,
 )
 from hairtrigger.graph.exact import FLOAT32, FLOAT64, float_exact
 from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import Input
+from hairtrigger.graph.steps import Registers
 
 FP32 = "onnxruntime-fp32"
 FP64 = "onnxruntime-fp64"
@@ -51,13 +53,14 @@ class Run:
     """What a Graph gave.
 
     ``codes`` and real ``values`` of each output, arrays (events, *shape); the ``engine`` that ran
-    and ``why`` it was chosen.
+    and ``why`` it was chosen; ``state``: what the Graph's registers hold after the last event.
     """
 
     codes: tuple[IntArray, ...]
     values: tuple[NDArray[np.float64], ...]
     engine: str
     why: str
+    state: Registers = ()
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,19 @@ def run(
     engine: str | None = None,
     threads: int | None = None,
     chunk: int | None = None,
+    state: Registers | None = None,
 ) -> Run:
     """Run on real numbers; see `hairtrigger.graph.encode` for what is taken.
 
     ``engine``: one of `ENGINES`, or None for the fastest that is exact. ``threads``: chunks worked
     on at once, None for the processors at hand; ``chunk``: events in one, None for as many as
-    keep memory small. Neither changes a result. Raises `InputError` for inputs and arguments that
+    keep memory small. Neither changes a result. Events of a Graph with registers are its steps in
+    turn, from ``state`` on (None: reset). Raises `InputError` for inputs and arguments that
     cannot be used, `UnsupportedError` with all reasons for an engine that is not exact.
     """
     plan = prepare(graph, engine)
     arrays = check_inputs(graph, inputs)
-    return _in_chunks(graph, plan, arrays, _encode, threads, chunk)
+    return _in_chunks(graph, plan, arrays, _encode, threads, chunk, state)
 
 
 def run_codes(
@@ -98,6 +103,7 @@ def run_codes(
     engine: str | None = None,
     threads: int | None = None,
     chunk: int | None = None,
+    state: Registers | None = None,
 ) -> Run:
     """As `run`, on codes: one integer array (events, *shape) for each Input, in units of its LSB.
 
@@ -111,7 +117,7 @@ def run_codes(
                 f"Codes of input {op.name!r} have dtype {x.dtype}.",
                 "Give integers, or real numbers to run().",
             )
-    return _in_chunks(graph, plan, arrays, _check, threads, chunk)
+    return _in_chunks(graph, plan, arrays, _check, threads, chunk, state)
 
 
 def prepare(graph: Graph, engine: str | None = None) -> Plan:
@@ -187,19 +193,24 @@ def _in_chunks(
     prepare_part: Prepare,
     threads: int | None,
     chunk: int | None,
+    state: Registers | None,
 ) -> Run:
     """All events through an engine, a chunk at a time: only results are kept for all of them."""
     threads = _positive("threads", threads, _processors())
+    threads = threads if graph.pure else 1  # registers go from one chunk to the next
     events = len(arrays[0]) if arrays else 1
     outs = tuple(np.empty((events, *t.shape), dtype=np.int64) for t in graph.output_types)
     # No chunk is so large that a thread is left without one.
     step = min(_positive("chunk", chunk, plan.chunk), max(1, -(-events // threads)))
+    held = check_state(graph, state)
 
     def work(start: int) -> None:
+        nonlocal held
         part = slice(start, start + step)
         codes = [prepare_part(op, x[part]) for op, x in zip(graph.input_ops, arrays, strict=True)]
         if plan.session is None:
-            results = emulate_codes(graph, [x.astype(np.int64, copy=False) for x in codes])
+            whole = [x.astype(np.int64, copy=False) for x in codes]
+            results, held = emulate_steps(graph, whole, held)
         else:
             results = plan.session.run_codes(codes)
         for out, result in zip(outs, results, strict=True):
@@ -211,7 +222,7 @@ def _in_chunks(
             work(start)
     else:
         _in_threads(work, starts, threads)
-    return Run(outs, decode(graph, outs), plan.engine, plan.why)
+    return Run(outs, decode(graph, outs), plan.engine, plan.why, held)
 
 
 def _in_threads(work: Callable[[int], None], starts: range, threads: int) -> None:

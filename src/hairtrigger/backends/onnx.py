@@ -167,6 +167,11 @@ def shape_problems(graph: Graph) -> list[str]:
     problems: list[str] = []
     if not graph.inputs:
         problems.append("The Graph has no Input, so nothing says how many events there are.")
+    if not graph.pure:
+        problems.append(
+            f"The Graph has {len(graph.updates)} registers; an ONNX model keeps nothing from one "
+            "event to the next."
+        )
     for place, node in enumerate(graph.nodes):
         name = type(node.op).__name__
         if type(node.op) not in OPS.values():

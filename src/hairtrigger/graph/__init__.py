@@ -1,6 +1,6 @@
 """The Graph: an exact fixed-point program that every frontend makes and every backend reads."""
 
-from hairtrigger.graph.emulate import decode, emulate, emulate_codes, encode
+from hairtrigger.graph.emulate import decode, emulate, emulate_codes, emulate_steps, encode
 from hairtrigger.graph.graph import Builder, Graph, Node
 from hairtrigger.graph.text import parse
 from hairtrigger.graph.types import Literal, TensorType
@@ -15,6 +15,7 @@ __all__ = [
     "decode",
     "emulate",
     "emulate_codes",
+    "emulate_steps",
     "encode",
     "parse",
     "verify",

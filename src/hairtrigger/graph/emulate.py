@@ -12,6 +12,7 @@ from hairtrigger.errors import InputError
 from hairtrigger.fixed import IntArray, Overflow, quantize_codes, shift_codes
 from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import Input
+from hairtrigger.graph.steps import Registers, reset_registers, run_steps
 from hairtrigger.graph.types import TensorType
 
 Inputs = ArrayLike | Sequence[Any] | Mapping[str, Any]
@@ -165,40 +166,74 @@ def _to_integers(array: NDArray[np.generic], lsb: int) -> tuple[IntArray, IntArr
     return 2 * floor + sticky, lsb + 3
 
 
-def emulate_codes(graph: Graph, codes: Sequence[IntArray]) -> tuple[IntArray, ...]:
+def emulate_codes(
+    graph: Graph, codes: Sequence[IntArray], state: Registers | None = None
+) -> tuple[IntArray, ...]:
     """Codes in, codes out: arrays (events, *shape) in units of each type's ``2**-lsb``.
 
     Codes are taken as they are; `check_codes` says whether they are in range. Events are worked on
-    in chunks, so memory does not grow with their number.
+    in chunks, so memory does not grow with their number. Where the Graph has registers, the events
+    are its steps in turn; they start from ``state``, see `emulate_steps`.
     """
-    outs = [
-        np.empty((len(codes[0]) if codes else 1, *t.shape), dtype=np.int64)
-        for t in graph.output_types
-    ]
-    events = len(outs[0])
+    return emulate_steps(graph, codes, state)[0]
+
+
+def emulate_steps(
+    graph: Graph,
+    codes: Sequence[IntArray],
+    state: Registers | None = None,
+    *,
+    steps: int | None = None,
+) -> tuple[tuple[IntArray, ...], Registers]:
+    """As `emulate_codes`, with what the registers hold after the last step.
+
+    Given as ``state`` to the next call, the steps go on there; None resets. ``state``: codes of
+    each register in order of the State nodes, arrays of their shapes in units of each ``2**-lsb``.
+    ``steps``: how many, for a Graph without inputs (None: one). Raises `InputError` for a state
+    that does not fit the registers.
+    """
+    registers = check_state(graph, state)
+    events = len(codes[0]) if codes else 1 if steps is None else steps
+    outs = [np.empty((events, *t.shape), dtype=np.int64) for t in graph.output_types]
     step = chunk_size(graph)
     for start in range(0, events, step):
         stop = min(start + step, events)
-        values = emulate_nodes(graph, [x[start:stop] for x in codes])
+        part = dict(zip(graph.inputs, (x[start:stop] for x in codes), strict=True))
+        values, registers = run_steps(graph, part, registers, stop - start)
         for out, place in zip(outs, graph.outputs, strict=True):
             out[start:stop] = values[place]
-    return tuple(outs)
+    return tuple(outs), registers
 
 
-def emulate_nodes(graph: Graph, codes: Sequence[IntArray]) -> dict[int, IntArray]:
-    """As `emulate_codes`, for few events, with the codes of every node by its place."""
-    values: dict[int, IntArray] = {}
-    given = iter(codes)
-    for place, node in enumerate(graph.nodes):
-        if isinstance(node.op, Input):
-            values[place] = next(given)
-            continue
-        values[place] = node.op.evaluate(
-            [values[n] for n in node.operands],
-            [graph.nodes[n].type for n in node.operands],
-            node.type,
+def emulate_nodes(
+    graph: Graph, codes: Sequence[IntArray], state: Registers | None = None
+) -> dict[int, IntArray]:
+    """As `emulate_codes`, for few events, with the codes of every node by its place.
+
+    What no input or register can change has one event.
+    """
+    registers = check_state(graph, state)
+    part = dict(zip(graph.inputs, codes, strict=True))
+    return run_steps(graph, part, registers, len(codes[0]) if codes else 1)[0]
+
+
+def check_state(graph: Graph, state: Registers | None) -> Registers:
+    """What the registers hold at first: ``state``, or their reset values. Raises `InputError`."""
+    if state is None:
+        return reset_registers(graph)
+    if len(state) != len(graph.updates):
+        raise InputError(
+            f"A state of {len(state)} arrays for a Graph with {len(graph.updates)} registers.",
+            "Give what emulate_steps returned, or None for the reset values.",
         )
-    return values
+    found: list[IntArray] = []
+    for (place, _), x in zip(graph.updates, state, strict=True):
+        codes = np.asarray(x)
+        if codes.dtype.kind not in "iub":
+            raise InputError(f"The state of %{place} has dtype {codes.dtype}.", "Give codes.")
+        check_codes(graph.nodes[place].type, codes.astype(np.int64)[None])
+        found.append(codes.astype(np.int64))
+    return tuple(found)
 
 
 def emulate(graph: Graph, inputs: Inputs) -> tuple[NDArray[np.float64], ...]:

@@ -110,11 +110,15 @@ def float_exact(graph: Graph, carrier: FloatFormat) -> Exactness:
 
 
 def live(graph: Graph) -> frozenset[int]:
-    """Places of the nodes that an output depends on."""
+    """Places of the nodes that an output depends on, in this step or in a later one."""
     found = set(graph.outputs)
-    for place in range(len(graph.nodes) - 1, -1, -1):
-        if place in found:
-            found.update(graph.nodes[place].operands)
+    waiting = list(found)
+    after = dict(graph.updates)
+    while waiting:
+        place = waiting.pop()
+        read = {*graph.nodes[place].operands, *({after[place]} if place in after else ())}
+        waiting += read - found
+        found |= read
     return frozenset(found)
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hairtrigger.errors import GraphError
-from hairtrigger.graph.ops import Input, Op
-from hairtrigger.graph.types import TensorType
+from hairtrigger.graph.ops import Input, Op, State
+from hairtrigger.graph.types import Literal, TensorType
 
 if TYPE_CHECKING:
     from hairtrigger.engines import Run
@@ -32,7 +34,8 @@ class Node:
 class Graph:
     """A tensor-level fixed-point program without backend, device or schedule.
 
-    ``outputs``: places of the nodes whose values leave, named by ``output_names``.
+    ``outputs``: places of the nodes whose values leave, named by ``output_names``. ``updates``: for
+    each `State`, in order, its place and that of the node whose value it takes for the next step.
     Build one with `Builder`; `hairtrigger.graph.verify` checks the contract.
     """
 
@@ -40,6 +43,7 @@ class Graph:
     nodes: tuple[Node, ...]
     outputs: tuple[int, ...]
     output_names: tuple[str, ...]
+    updates: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def inputs(self) -> tuple[int, ...]:
@@ -52,13 +56,26 @@ class Graph:
         return tuple(node.op for node in self.nodes if isinstance(node.op, Input))
 
     @property
+    def pure(self) -> bool:
+        """Has it no registers? Then events do not depend on each other."""
+        return not self.updates
+
+    @cached_property
+    def roots(self) -> frozenset[int]:
+        """Places whose values leave a step: outputs, and what registers take for the next."""
+        return frozenset([*self.outputs, *(after for _, after in self.updates)])
+
+    @property
     def output_types(self) -> tuple[TensorType, ...]:
         """Types of the outputs, in order."""
         return tuple(self.nodes[n].type for n in self.outputs)
 
     @cached_property
     def users(self) -> tuple[tuple[int, ...], ...]:
-        """For each node the places of those that read it, once for each time they do."""
+        """For each node the places of those that read it, once for each time they do.
+
+        Outputs and registers that take its value for the next step (`roots`) are not among them.
+        """
         found: list[list[int]] = [[] for _ in self.nodes]
         for place, node in enumerate(self.nodes):
             for operand in node.operands:
@@ -87,6 +104,7 @@ class Builder:
 
     name: str = "graph"
     nodes: list[Node] = field(default_factory=list[Node])
+    updates: dict[int, int] = field(default_factory=dict[int, int])
 
     def add(self, op: Op, *operands: int, label: str = "") -> int:
         """Append a node. Raises `GraphError`, naming the op, where the operands do not fit."""
@@ -99,6 +117,26 @@ class Builder:
         self.nodes.append(Node(op, tuple(operands), inferred, label))
         return len(self.nodes) - 1
 
+    def state(
+        self, name: str, type: TensorType, reset: Literal | None = None, label: str = ""
+    ) -> int:
+        """A register that holds ``reset`` (None: zeros) in the first step; see `update`."""
+        zeros = Literal(np.zeros(type.shape, dtype=np.int64), 0)
+        return self.add(State(name, type, zeros if reset is None else reset), label=label)
+
+    def update(self, state: int, place: int) -> None:
+        """In the next step ``state`` holds the value that the node at ``place`` has in this one.
+
+        Both must have the same type; put a `Quantize` in front where they differ. Raises
+        `GraphError` where they do, where ``state`` is no State, or has its next value already.
+        """
+        if state in self.updates:
+            raise GraphError(
+                f"State %{state} takes its next value from %{self.updates[state]} already."
+            )
+        check_update(self.nodes, state, place)
+        self.updates[state] = place
+
     def type(self, place: int) -> TensorType:
         """Type of a node made before."""
         return self.nodes[place].type
@@ -110,7 +148,8 @@ class Builder:
             if isinstance(outputs, Mapping)
             else {f"out{n}": place for n, place in enumerate(outputs)}
         )
-        graph = Graph(self.name, tuple(self.nodes), tuple(named.values()), tuple(named))
+        updates = tuple(sorted(self.updates.items()))
+        graph = Graph(self.name, tuple(self.nodes), tuple(named.values()), tuple(named), updates)
         from hairtrigger.graph.verify import verify
 
         verify(graph)
@@ -132,9 +171,29 @@ def check_operands(op: Op, operands: Sequence[int], place: int) -> None:
             )
 
 
+def check_update(nodes: Sequence[Node], state: int, place: int) -> None:
+    """May the node at ``place`` be the next value of the one at ``state``? Raises `GraphError`."""
+    for n in (state, place):
+        if not 0 <= n < len(nodes):
+            raise GraphError(f"Update %{state} = %{place}: there is no node %{n}.")
+    op, after = nodes[state].op, nodes[place]
+    if not isinstance(op, State):
+        raise GraphError(
+            f"Update %{state} = %{place}: %{state} is a {type(op).__name__}, not a State."
+        )
+    if after.type != op.type:
+        raise GraphError(
+            f"State {op.name!r} at %{state} cannot take the value of %{place}, which has "
+            "another type.",
+            "Quantize that value to the type of the State.",
+        )
+
+
 def rewrite(graph: Graph, replace: Mapping[int, Op]) -> Graph:
     """The same Graph with other ops at some places; all types are inferred again."""
     builder = Builder(graph.name)
     for place, node in enumerate(graph.nodes):
         builder.add(replace.get(place, node.op), *node.operands, label=node.label)
+    for state, place in graph.updates:
+        builder.update(state, place)
     return builder.build(dict(zip(graph.output_names, graph.outputs, strict=True)))

@@ -80,6 +80,39 @@ class Constant(Op):
 
 
 @dataclass(frozen=True)
+class State(Op):
+    """A register: what it holds at the beginning of a step, ``reset`` in the first.
+
+    ``Graph.updates`` says which node's value it holds in the next step.
+    """
+
+    arity: ClassVar[int | None] = 0
+    name: str
+    type: TensorType
+    reset: Literal
+
+    def infer(self, operands: Types) -> TensorType:
+        shape, t = self.reset.shape, self.type
+        require(
+            shape == t.shape,
+            f"State {self.name!r} of shape {t.shape} has a reset value of shape {shape}.",
+        )
+        need = self.reset.range().cover()
+        fits = (
+            (need.signed <= t.signed) & (need.integer <= t.integer) & (need.fraction <= t.fraction)
+        ) | (need.width == 0)
+        require(
+            bool(fits.all()),
+            f"State {self.name!r} resets to a value that its type does not hold.",
+            "Give it more bits, or reset it to another value.",
+        )
+        return t
+
+    def bounds(self, operands: Sequence[Range]) -> Range:
+        return self.type.range()
+
+
+@dataclass(frozen=True)
 class Quantize(Op):
     """Bring every element into the format that ``type`` gives it: the only op that rounds."""
 

@@ -5,7 +5,8 @@
     %1 = Dense(%0, kernel=lit.1[4,2]{1*3 -2 0 4 1 1}, bias=none) : s5.4[2] @"dense"
     return "out0"=%1
 
-A type ``s2.3[4]`` is signed (``u``: unsigned) with 2 integer and 3 fraction bits and shape (4,).
+A line ``update %3=%7`` before the last: State %3 takes the value of %7 for the next step. A type
+``s2.3[4]`` is signed (``u``: unsigned) with 2 integer and 3 fraction bits and shape (4,).
 Where elements differ it is ``mixed[...]{signed}{integer}{fraction}``, each array written along
 only those axes on which it changes. ``v*n`` stands for n times v.
 """
@@ -34,6 +35,7 @@ OPS: dict[str, type[ops.Op]] = {
     for op in (
         ops.Input,
         ops.Constant,
+        ops.State,
         ops.Quantize,
         ops.Add,
         ops.Sub,
@@ -65,6 +67,7 @@ def print_graph(graph: Graph) -> str:
         arguments += [f"{f.name}={_show(getattr(node.op, f.name))}" for f in fields(node.op)]
         line = f"%{place} = {type(node.op).__name__}({', '.join(arguments)}) : {_show(node.type)}"
         lines.append(line + (f" @{_quote(node.label)}" if node.label else ""))
+    lines += [f"update %{state}=%{place}" for state, place in graph.updates]
     outputs = zip(graph.output_names, graph.outputs, strict=True)
     lines.append("return " + ", ".join(f"{_quote(name)}=%{n}" for name, n in outputs))
     return "\n".join(lines) + "\n"
@@ -318,6 +321,12 @@ class _Parser:
         nodes: list[Node] = []
         while self.peek() == ("mark", "%"):
             self.add_node(nodes)
+        updates: list[tuple[int, int]] = []
+        while self.peek() == ("name", "update"):
+            self.at += 1
+            state = self.place()
+            self.take("mark", "=")
+            updates.append((state, self.place()))
         self.take("name", "return")
         names: list[str] = []
         outputs: list[int] = []
@@ -330,7 +339,7 @@ class _Parser:
             self.at += 1
         if self.peek()[0] != "end":
             raise self.fail("the end")
-        return Graph(name, tuple(nodes), tuple(outputs), tuple(names))
+        return Graph(name, tuple(nodes), tuple(outputs), tuple(names), tuple(updates))
 
 
 def _fits(value: Any, hint: Any) -> bool:

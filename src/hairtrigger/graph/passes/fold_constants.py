@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.graph.ops import Compare, Constant, Input
+from hairtrigger.graph.ops import Compare, Constant, Input, State
 from hairtrigger.graph.passes.remove_dead import remove_dead
 from hairtrigger.graph.passes.rewriter import Rewriter
 from hairtrigger.graph.types import Literal, Range
@@ -13,16 +13,25 @@ def fold_constants(graph: Graph) -> Graph:
     """Nodes that no input can change become Constants.
 
     Those are nodes whose operands are all Constants, elements of no bits, and comparisons that
-    the operands' types (and the values of Constants) decide.
+    the operands' types (and the values of Constants) decide. What a register takes next stays, as
+    its type is the register's.
     """
+    before, graph = None, remove_dead(graph)
+    while graph != before:  # a register that goes leaves what it would have taken to be folded
+        before, graph = graph, remove_dead(_one_round(graph))
+    return graph
+
+
+def _one_round(graph: Graph) -> Graph:
     new = Rewriter(graph)
-    for node in graph.nodes:
-        value = None if isinstance(node.op, Input | Constant) else _value(new, node)
+    for place, node in enumerate(graph.nodes):
+        stays = place in new.pinned or isinstance(node.op, Input | State | Constant)
+        value = None if stays else _value(new, node)
         if value is None:
             new.keep(node)
         else:
             new.add(Constant(value), (), node.label)
-    return remove_dead(new.finish())
+    return new.finish()
 
 
 def _value(new: Rewriter, node: Node) -> Literal | None:

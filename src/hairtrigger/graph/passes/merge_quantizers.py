@@ -30,10 +30,13 @@ def merge_quantizers(graph: Graph) -> Graph:
 
 def _one_round(graph: Graph) -> Graph:
     new = Rewriter(graph)
-    for node in graph.nodes:
+    for place, node in enumerate(graph.nodes):
         if isinstance(node.op, Quantize):
             (operand,) = new.operands(node)
-            if changes_nothing(node.op, new.nodes[operand].type.range()):
+            before = new.nodes[operand].type
+            # What a register takes next keeps the register's type.
+            stays = place in new.pinned and before != node.type
+            if not stays and changes_nothing(node.op, before.range()):
                 new.stand_for(node, operand)
                 continue
             if _merge_into(new, node):

@@ -16,14 +16,14 @@ def narrow_types(graph: Graph) -> Graph:
     rounded or overflows. The types of what follows are inferred again, and so get narrower too.
 
     Intervals go from the inputs forwards, so they are tighter than the types, which end at powers
-    of two.
+    of two. A register may hold whatever its type does, and what it takes next keeps that type.
     """
     new = Rewriter(graph)
     reach: list[Range] = []
-    for node in graph.nodes:
+    for place, node in enumerate(graph.nodes):
         operands = [reach[n] for n in node.operands]
         op = node.op
-        if isinstance(op, Quantize):
+        if isinstance(op, Quantize) and place not in new.pinned:
             op = narrowed(op, operands[0])
         if op is node.op:
             new.keep(node)

@@ -5,20 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.graph.ops import Op
+from hairtrigger.graph.ops import Op, Quantize
 from hairtrigger.graph.types import TensorType
 
 
 class Rewriter:
     """Walk the nodes of ``graph`` in order and call `keep`, `add` or `stand_for` for each.
 
-    ``nodes``: the new nodes so far; ``place``: for each old place visited, the new one.
+    ``nodes``: the new nodes so far; ``place``: for each old place visited, the new one. ``pinned``:
+    old places of the values that registers take next; where one gets another type, `finish` puts a
+    Quantize behind it, so a pass should not change the type of one that is a Quantize already.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.nodes: list[Node] = []
         self.place: list[int] = []
+        self.pinned = frozenset(after for _, after in graph.updates)
 
     def operands(self, node: Node) -> tuple[int, ...]:
         """New places of the operands of an old node."""
@@ -53,9 +56,20 @@ class Rewriter:
         return place
 
     def finish(self) -> Graph:
-        """The new Graph."""
+        """The new Graph; values of registers have their types again."""
         outputs = tuple(self.place[n] for n in self.graph.outputs)
-        return replace(self.graph, nodes=tuple(self.nodes), outputs=outputs)
+        updates = tuple((self.place[a], self._typed_as(b, a)) for a, b in self.graph.updates)
+        return replace(self.graph, nodes=tuple(self.nodes), outputs=outputs, updates=updates)
+
+    def _typed_as(self, old: int, state: int) -> int:
+        """The new place of an old node's value in the type of the register at an old place."""
+        place, t = self.place[old], self.graph.nodes[state].type
+        if self.nodes[place].type == t:
+            return place
+        found = Node(Quantize(t), (place,), t)  # every value fits, so nothing is rounded or wraps
+        if found not in self.nodes:
+            self.nodes.append(found)
+        return self.nodes.index(found)
 
     def _append(self, node: Node) -> int:
         self.nodes.append(node)
@@ -64,5 +78,5 @@ class Rewriter:
 
 
 def has_one_reader(graph: Graph, place: int) -> bool:
-    """Is the node at ``place`` read by one other node, once, and not an output?"""
-    return len(graph.users[place]) == 1 and place not in graph.outputs
+    """Is the node at ``place`` read by one other node, once, and by no output or register?"""
+    return len(graph.users[place]) == 1 and place not in graph.roots
