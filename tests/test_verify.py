@@ -14,7 +14,7 @@ from hairtrigger.errors import InputError, MismatchError, StorageError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes, parse
 from hairtrigger.graph.linear import Dense
-from hairtrigger.graph.ops import Input, Quantize, Relu
+from hairtrigger.graph.ops import Add, Compare, Constant, Input, Quantize, Relation, Relu
 from hairtrigger.rtl.design import compile_graph
 from hairtrigger.verify import Codes, Engine, shrink_event, verify
 
@@ -88,6 +88,34 @@ def test_without_strict_the_certificate_tells(monkeypatch, tmp_path: Path):
     entry = certificate.compared[-1]
     assert 0 < entry.differences < entry.values
     assert entry.reproducer == tmp_path / "small-faulty"
+
+
+def counter() -> Graph:
+    """Counts the events with a positive input, from 0 to 7 and round again."""
+    b = Builder("counter")
+    x = b.add(Input("x", TensorType.uniform((), Fixed(True, 2, 0))))
+    t = TensorType.uniform((), Fixed(False, 3, 0))
+    count = b.state("count", t)
+    high = b.add(Compare(Relation.GT), x, b.add(Constant(Literal(0, 0))))
+    b.update(count, b.add(Quantize(t), b.add(Add(), count, high)))
+    return b.build([count])
+
+
+def stuck_at_three(graph: Graph, codes: Codes) -> Codes:
+    """The bit of value 4 is lost."""
+    return tuple(x & 3 for x in emulate_codes(graph, codes))
+
+
+def test_a_graph_with_registers_keeps_the_events_that_lead_to_the_difference(monkeypatch, tmp_path):
+    assert verify(counter(), folder=tmp_path).passed
+    use(monkeypatch, faulty(stuck_at_three))
+    entry = verify(counter(), random_events=50, folder=tmp_path, strict=False).compared[-1]
+    assert entry.differences
+    record = json.loads((entry.reproducer / "difference.json").read_text())
+    assert np.count_nonzero(record["inputs"][0]) == 4
+    assert record["expected"][0][-1] == 4
+    assert record["actual"][0][-1] == 0
+    assert parse((entry.reproducer / "graph.txt").read_text()) == counter()
 
 
 def test_a_difference_that_needs_two_inputs_keeps_both():

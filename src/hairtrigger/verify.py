@@ -88,8 +88,10 @@ def verify(
     ``events``: input codes (`hairtrigger.graph.encode` makes them), one array (events, *shape) for
     each Input; adversarial and ``random_events`` random ones are added. ``model``: the Keras model
     that the Graph came from; ``design``: the compiled Verilog. Without them those two are left
-    out. Raises `MismatchError` for a difference, with the reproducer saved under ``folder``,
-    unless ``strict`` is False; `InputError` where the design is not of this Graph.
+    out. A Graph with registers takes the events as its steps, in turn from reset; ONNX Runtime,
+    which has none, is left out. Raises `MismatchError` for a difference, with the reproducer saved
+    under ``folder``, unless ``strict`` is False; `InputError` where the design is not of this
+    Graph.
     """
     if design is not None and design.graph != graph:
         raise InputError(
@@ -141,7 +143,8 @@ def _engines(graph: Graph, model: Any, design: Design | None, latencies: list[in
     found: list[Engine] = []
     if model is not None:
         found.append(_keras(model))
-    found.append(_onnx_runtime(graph))
+    if graph.pure:  # ONNX keeps nothing from one event to the next
+        found.append(_onnx_runtime(graph))
     if design is not None:
         found.append(_verilator(design, latencies))
     return found
@@ -199,7 +202,9 @@ def _compare(engine: Engine, graph: Graph, codes: Codes, expected: Codes, folder
         return entry
     events = np.flatnonzero(np.any([x.reshape(len(x), -1).any(axis=1) for x in wrong], axis=0))
     first = int(events[0])
-    event = tuple(x[first : first + 1] for x in codes)
+    # What a Graph with registers gives depends on all events before.
+    since = first if graph.pure else 0
+    event = tuple(x[since : first + 1] for x in codes)
     small = shrink_event(event, lambda x: _differs(engine, graph, x))
     return replace(entry, reproducer=_save(engine, graph, small, folder))
 
