@@ -252,12 +252,12 @@ class ModuleBuilder:
     def _odd_periods(self, a: Wire, rounded: Wire, to: Fixed, rounding: Rounding) -> Wire:
         """Is the number of half-periods and periods that were left odd; see `fixed._fold`."""
         if rounding not in HGQ2_FOLDS:
-            first, second = (self._one_bit(rounded, to.width - n) for n in (0, 1))
+            first, second = (self.bit(rounded, to.width - n) for n in (0, 1))
             return self._logic(cells.Gate.XOR, first, second)
         drop = a.fraction - to.fraction
         fine = a if drop >= 0 else self.refine(a, to.fraction)
         drop = max(drop, 0)
-        first = self._one_bit(fine, drop + to.width)
+        first = self.bit(fine, drop + to.width)
         # |x| > LSB/2: above the half, or at most minus the half less one step.
         half = 1 << drop
         twice = fine.shifted(1)
@@ -268,10 +268,10 @@ class ModuleBuilder:
             below = self.compare(Relation.GT, ZERO, fine)
         beyond = self.choose(above, ONE, below)
         nearest = self.refine(self.round(a, to.fraction, Rounding.RND), to.fraction)
-        second = self._one_bit(nearest, to.width - 1)
+        second = self.bit(nearest, to.width - 1)
         return self._logic(cells.Gate.XOR, self._logic(cells.Gate.AND, first, beyond), second)
 
-    def _one_bit(self, a: Wire, place: int) -> Wire:
+    def bit(self, a: Wire, place: int) -> Wire:
         """Bit ``place`` of a two's complement code, as a wire of codes 0 and 1."""
         if a.constant:
             return constant((a.low >> place) & 1)

@@ -140,8 +140,16 @@ def build_kernel(
         if step.lowering is not None:
             wires = [step.lowering(builder, w, n) for w, n in zip(wires, outputs, strict=True)]
         wires = narrowed(builder, wires, reach)
+    return finished(builder, inside, wires, name, f"One position of {label!r}.")
+
+
+def finished(
+    builder: ModuleBuilder, inside: Sequence[Wire], wires: Sequence[Wire], name: str, about: str
+) -> Kernel:
+    """The kernel that a builder has made: ``inside``: what it was offered; ``wires``: its outputs.
+    Ports that nothing reads are left out."""
     found = builder.inputs
-    module = builder.finish(name, wires, f"One position of {label!r}.")
+    module = builder.finish(name, wires, about)
     read = {w.net for part in module.body for w in part.inputs} | {w.net for w in wires}
     kept = [port for port in found if port.net in read]
     places = {w.net: n for n, w in enumerate(inside) if not w.constant}

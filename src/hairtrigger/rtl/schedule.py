@@ -31,7 +31,13 @@ class Value:
 
     @property
     def shape(self) -> Shape:
+        """Of the tensor."""
         return self.lane.shape
+
+    @property
+    def arrays(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Lanes, times and places."""
+        return self.lane, self.time, self.place
 
     def moved(self, elements: IntArray) -> Value:
         """Elements at other places; ``elements``: flat, -1 for a zero."""
@@ -44,15 +50,12 @@ class Value:
 
 @dataclass(frozen=True)
 class Plan:
-    """For each position of an op the instance that serves it, from 0 up, and when."""
+    """For each position of an op the instance that serves it, from 0 up, when, and the clock from
+    which its kind is served: less than an interval before the last."""
 
     instance: IntArray
     time: IntArray
-
-    @property
-    def first(self) -> int:
-        """The clock of the first position."""
-        return int(self.time.min())
+    first: IntArray
 
     def served(self) -> list[IntArray]:
         """For each instance the positions that it serves, in the order of time."""
@@ -67,51 +70,65 @@ def plan(interval: int, kinds: IntArray, time: IntArray, place: IntArray) -> Pla
     ``kinds`` (positions,): positions of unlike kinds need instances of their own. ``time`` and
     ``place`` (positions, reads): of what a position reads.
 
-    Positions follow what they read where that is as good as any other order: then an instance
-    reads the same registers every time. Else they are dealt out in the order of their readiness.
+    Positions follow what they read where they can: then an instance reads the same registers every
+    time. Else they are dealt out in the order of their readiness.
     """
     count = len(kinds)
     if interval == 1:
-        return Plan(np.arange(count), np.zeros(count, dtype=np.int64))
-    ready = np.where(place >= 0, time, np.iinfo(np.int64).min).max(axis=1, initial=0)
-    instance = np.zeros(count, dtype=np.int64)
-    offset = np.zeros(count, dtype=np.int64)
+        return Plan(np.arange(count), *np.zeros((2, count), dtype=np.int64))
+    ready = np.where(place >= 0, time, 0).max(axis=1, initial=0)
+    anchor = _anchor(interval, kinds, time, place)
+    instance, when, first = np.zeros((3, count), dtype=np.int64)
     used = 0
-    anchor = _anchor(kinds, time, place, interval)
     for kind in np.unique(kinds):
         some = np.flatnonzero(kinds == kind)
         if anchor is not None:
-            places, instance[some] = np.unique(place[some, anchor], return_inverse=True)
-            offset[some] = time[some, anchor]
-            instances = len(places)
+            where = place[some, anchor]
+            instance[some] = np.unique(where, return_inverse=True)[1] + used
+            when[some] = time[some, anchor]
         else:
             instances = -(-len(some) // interval)
-            order = some[np.argsort(ready[some], kind="stable")]
-            instance[order] = np.arange(len(some)) % instances
-            slots = -(-len(some) // instances)
-            offset[order] = np.arange(len(some)) // instances * (interval // slots)
-        instance[some] += used
-        used += instances
-    return Plan(instance, offset + int((ready - offset).max()))
+            instance[some], when[some] = dealt(interval, ready[some], instances)
+            instance[some] += used
+        first[some] = when[some].min()
+        used = int(instance[some].max()) + 1
+    if anchor is not None:
+        when += int((ready - when).max())
+        first[:] = when.min()
+    return Plan(instance, when, first)
 
 
-def _anchor(kinds: IntArray, time: IntArray, place: IntArray, interval: int) -> int | None:
-    """A read that all positions have and no two share: where it comes from decides the instance.
-
-    None where there is none, or where following it takes many more instances than needed.
-    """
-    wanted = sum(-(-n // interval) for n in np.unique(kinds, return_counts=True)[1].tolist())
+def _anchor(interval: int, kinds: IntArray, time: IntArray, place: IntArray) -> int | None:
+    """A read that all positions have and no two share: where it comes from decides the instance."""
     for read in range(place.shape[1]):
-        if (place[:, read] < 0).any():
+        if (place[:, read] < 0).any() or np.ptp(time[:, read]) >= interval:
             continue
-        pairs = np.stack([kinds, place[:, read], time[:, read]])
-        if np.unique(pairs, axis=1).shape[1] < len(kinds):
-            continue
-        instances = np.unique(pairs[:2], axis=1).shape[1]
-        first, last = int(time[:, read].min()), int(time[:, read].max())
-        if last - first < interval and instances <= 2 * wanted:
+        triples = np.stack([kinds, place[:, read], time[:, read]])
+        if np.unique(triples, axis=1).shape[1] == len(kinds):
             return read
     return None
+
+
+def dealt(interval: int, ready: IntArray, instances: int) -> tuple[IntArray, IntArray]:
+    """Instance and clock of positions that are served as soon as they are ready and it is their
+    turn, all within ``interval`` clocks."""
+    order = np.argsort(ready, kind="stable")
+    rank = np.arange(len(order))
+    slot = rank // instances
+    slots = int(slot[-1]) + 1
+    latest = np.zeros(slots, dtype=np.int64)
+    np.maximum.at(latest, slot, ready[order])
+    steps = np.arange(slots)
+    clock = np.maximum.accumulate(latest - steps) + steps
+    clock = np.maximum(clock, clock[-1] - (interval - 1) + steps)
+    instance, when = np.zeros((2, len(order)), dtype=np.int64)
+    instance[order], when[order] = rank % instances, clock[slot]
+    return instance, when
+
+
+def needed(interval: int, kinds: IntArray) -> int:
+    """Fewest instances that serve positions of these kinds."""
+    return sum(-(-n // interval) for n in np.unique(kinds, return_counts=True)[1].tolist())
 
 
 def slab_sizes(lengths: Shape) -> list[int]:
