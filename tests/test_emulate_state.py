@@ -15,6 +15,7 @@ from hairtrigger import engines
 from hairtrigger.backends import onnx
 from hairtrigger.errors import GraphError, InputError, UnsupportedError
 from hairtrigger.fixed import Fixed, IntArray, Overflow, Rounding
+from hairtrigger.fuzz.generate import Maker
 from hairtrigger.graph import (
     Builder,
     Graph,
@@ -32,7 +33,7 @@ from hairtrigger.graph.exact import intervals, live
 from hairtrigger.graph.graph import rewrite
 from hairtrigger.graph.passes import fold_constants, merge_quantizers, narrow_types, remove_dead
 from hairtrigger.graph.steps import groups, reset_registers
-from strategies import _Maker, codes_for, graphs
+from strategies import codes_for, graphs
 
 INT4 = Fixed(True, 3, 0)
 SCALAR = TensorType.uniform((), INT4)
@@ -95,7 +96,7 @@ def test_random_graphs_reach_delays_loops_and_both_together() -> None:
     assert seen >= {
         *("loop", "delay", "takes itself", "takes another", "reset", "zero", "mixed type"),
         *("loops: 0", "loops: 1", "loops: 2", "two registers in a loop", "free"),
-        *_Maker.MACHINES,
+        *Maker.MACHINES,
     }
 
 

@@ -1,0 +1,1 @@
+"""The fuzzer: random Graphs through everything that must agree; see `hairtrigger.fuzz.run`."""
