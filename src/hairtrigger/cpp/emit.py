@@ -1,0 +1,224 @@
+"""C++ text of the kernels of a `Program`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hairtrigger.cpp.body import Body, Line, Step, lane_bits
+from hairtrigger.cpp.layout import Layout, Runs
+from hairtrigger.cpp.stages import Ints, Kernel, Program
+
+NARROWEST = 16
+"""Fewest bits of a lane in arithmetic: x86 has no products or shifts of 8 bits."""
+
+PART_LINES = 6000
+"""Lines of bodies in one file; parts compile side by side."""
+
+_COMPARE = {Step.GT: ">", Step.GE: ">=", Step.EQ: "=="}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where each tensor begins, in bytes for one event, and what all of them take."""
+
+    offsets: tuple[int, ...]
+    size: int
+
+
+def memory(layout: Layout) -> Memory:
+    offsets: list[int] = []
+    end = 0
+    for place in layout.places:
+        offsets.append(end)
+        end += -(-place.slots * place.bits // 64) * 8
+    return Memory(tuple(offsets), max(end, 8))
+
+
+def array(name: str, numbers: Ints) -> str:
+    """A constant array in the smallest type that holds its numbers."""
+    flat = numbers.ravel()
+    low, high = int(flat.min()), int(flat.max())
+    text = ", ".join(_number(int(n)) for n in flat)
+    lines = _wrapped(text)
+    return f"const int{lane_bits(low, high)}_t {name}[] = {{\n{lines}\n}};\n"
+
+
+def _wrapped(text: str, width: int = 96) -> str:
+    lines: list[str] = []
+    line = "   "
+    for word in text.split(" "):
+        if len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = "   "
+        line += " " + word
+    return "\n".join([*lines, line])
+
+
+def kernel_text(
+    number: int, kernel: Kernel, runs: Runs, program: Program, layout: Layout, memory: Memory
+) -> str:
+    """The function ``kernel<number><W>(memory)``, with its tables."""
+    body, name = kernel.body, f"kernel{number}"
+    live = body.live(kernel.outputs)
+    used = [body.lines[n].n for n in live if body.lines[n].step is Step.LOAD]
+    writers = layout.owner[kernel.writes[0]]
+    table, pointers, reads, writes = _pointers(kernel, runs, used, layout)
+    tables = sorted({body.lines[k].n for k in live if body.lines[k].step is Step.TABLE})
+    text = [array(f"table{number}_{n}", body.tables[n]) for n in tables]
+    several = len(runs.length) > 1
+    if several:
+        text.append(array(f"runs{number}", table))
+    text.append(f"// {kernel.label}, at {len(kernel.reads)} positions\n")
+    text.append(f"template <int W> void {name}(char *memory) {{\n")
+    pad = "    "
+    if several:
+        width = table.shape[1]
+        text.append(f"    for (int r = 0; r < {len(table)}; ++r) {{\n")
+        pad = "        "
+        text.append(f"{pad}const auto *run = runs{number} + r * {width};\n")
+        text.append(f"{pad}const ptrdiff_t lanes = ptrdiff_t(run[0]) * W;\n")
+    else:
+        text.append(f"{pad}const ptrdiff_t lanes = {int(runs.length[0])} * W;\n")
+    for n, (tensor, start, written) in enumerate(pointers):
+        kind = f"int{layout.places[tensor].bits}_t"
+        const = "" if written else "const "
+        where = f"run[{n + 1}]" if several else str(start)
+        text.append(
+            f"{pad}{const}{kind} *p{n} = ({const}{kind} *)(memory + {memory.offsets[tensor]} * W)"
+            f" + ptrdiff_t({where}) * W;\n"
+        )
+    text.append(f"{pad}HT_LANES\n{pad}for (ptrdiff_t i = 0; i < lanes; ++i) {{\n")
+    for place in live:
+        statement = _statement(body, place, number, reads)
+        if statement:
+            text.append(f"{pad}    {statement}\n")
+    for value, (pointer, delta), tensor in zip(kernel.outputs, writes, writers, strict=True):
+        kind = f"int{layout.places[int(tensor)].bits}_t"
+        text.append(f"{pad}    p{pointer}[i + {delta} * W] = ({kind}){_name(body, value.line)};\n")
+    text.append(f"{pad}}}\n")
+    if several:
+        text.append("    }\n")
+    text.append("}\n")
+    return "".join(text)
+
+
+def _pointers(
+    kernel: Kernel, runs: Runs, used: Sequence[int], layout: Layout
+) -> tuple[Ints, list[tuple[int, int, bool]], dict[int, tuple[int, int]], list[tuple[int, int]]]:
+    """Addresses that keep their distance in all runs share a pointer.
+
+    Gives the table (runs, length and pointers), for each pointer its tensor, its first address and
+    whether it writes, and for each read and write its pointer and distance.
+    """
+    known: dict[tuple[int, bool, bytes], int] = {}
+    pointers: list[tuple[int, int, bool]] = []
+    columns: list[Ints] = [runs.length]
+
+    def pointer(tensor: int, column: Ints, written: bool) -> tuple[int, int]:
+        key = (tensor, written, (column - column[0]).tobytes())
+        if key not in known:
+            known[key] = len(pointers)
+            pointers.append((tensor, int(column[0]), written))
+            columns.append(column)
+        n = known[key]
+        return n, int(column[0]) - pointers[n][1]
+
+    reads = {n: pointer(int(runs.tensors[n]), runs.reads[:, n], False) for n in sorted(used)}
+    owners = layout.owner[kernel.writes[0]]
+    writes = [
+        pointer(int(owner), column, True)
+        for owner, column in zip(owners, runs.writes.T, strict=True)
+    ]
+    return np.stack(columns, axis=1), pointers, reads, writes
+
+
+# --- lines ---------------------------------------------------------------------------------------
+
+
+def _lane(line: Line) -> int:
+    return max(NARROWEST, lane_bits(line.low, line.high))
+
+
+def _name(body: Body, place: int) -> str:
+    line = body.lines[place]
+    return _number(line.n) if line.step is Step.CONST else f"x{place}"
+
+
+def _number(n: int) -> str:
+    if -(1 << 31) < n < 1 << 31:
+        return str(n)
+    return f"INT64_C({n})"
+
+
+def _statement(body: Body, place: int, number: int, reads: dict[int, tuple[int, int]]) -> str:
+    line = body.lines[place]
+    own = _lane(line)
+    kind = f"int{own}_t"
+    operands = [body.lines[n] for n in line.reads]
+    wide = max([own, *(_lane(x) for x in operands if x.step is not Step.CONST)])
+
+    def read(n: int) -> str:
+        """Operand ``n`` in a type that holds the operands and the result."""
+        name = _name(body, line.reads[n])
+        same = wide < 32 or (_lane(operands[n]) == wide and operands[n].step is not Step.CONST)
+        return name if same else f"(int{wide}_t){name}"
+
+    match line.step:
+        case Step.CONST:
+            return ""
+        case Step.LOAD:
+            pointer, delta = reads[line.n]
+            made = f"p{pointer}[i + {delta} * W]"
+        case Step.ADD:
+            made = f"{read(0)} + {read(1)}"
+        case Step.SUB:
+            made = f"{read(0)} - {read(1)}"
+        case Step.MUL:
+            made = f"{read(0)} * {read(1)}"
+        case Step.SHL:
+            made = f"{read(0)} * {_number(1 << line.n)}"
+        case Step.SHR:
+            made = f"{read(0)} >> {line.n}"
+        case Step.AND:
+            made = f"{read(0)} & {_number(line.n)}"
+        case Step.XOR:
+            made = f"{read(0)} ^ {read(1)}"
+        case Step.MAX:
+            made = f"{read(0)} > {read(1)} ? {read(0)} : {read(1)}"
+        case Step.MIN:
+            made = f"{read(0)} < {read(1)} ? {read(0)} : {read(1)}"
+        case Step.GT | Step.GE | Step.EQ:
+            made = f"{read(0)} {_COMPARE[line.step]} {read(1)}"
+        case Step.PICK:
+            made = f"{_name(body, line.reads[0])} ? {read(1)} : {read(2)}"
+        case Step.WRAP:
+            x = _name(body, line.reads[0])
+            exact = {8: "int8_t", 16: "int16_t", 32: "int32_t"}
+            if line.n in exact:
+                made = f"({exact[line.n]}){x}"
+            else:
+                drop = own - line.n
+                return f"const {kind} x{place} = ({kind})((u{kind}){x} << {drop}) >> {drop};"
+        case Step.SIGN:
+            made = f"{read(0)} < 0 ? -1 : 0"
+        case Step.TABLE:
+            made = f"table{number}_{line.n}[{_name(body, line.reads[0])}]"
+    return f"const {kind} x{place} = ({kind})({made});"
+
+
+def parts(program: Program) -> Iterator[list[int]]:
+    """Numbers of the kernels that go into one file together, in order."""
+    part: list[int] = []
+    lines = 0
+    for n, kernel in enumerate(program.kernels):
+        size = len(kernel.body.lines)
+        if part and lines + size > PART_LINES:
+            yield part
+            part, lines = [], 0
+        part.append(n)
+        lines += size
+    if part:
+        yield part
