@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from hairtrigger.backends.rtl import simulate
-from hairtrigger.errors import InputError
+from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
-from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes
+from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes, machines
 from hairtrigger.graph.linear import Conv, Dense, GlobalSum, MaxPool, SumPool
-from hairtrigger.graph.moves import Reshape, Transpose
-from hairtrigger.graph.ops import Add, Input, Quantize, Relu
+from hairtrigger.graph.moves import Reshape
+from hairtrigger.graph.ops import Add, Input, Quantize, Relu, Sub
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 from hairtrigger.rtl.design import compile_graph
 from rtl_batch import Batch
@@ -97,3 +97,44 @@ def test_either_image_axis_can_be_the_one_along_which_slabs_enter(axis: int) -> 
     graph = image_network(6, 8, stride=(2, 1), pool=(1, 2))
     check(graph, 8, axis=axis)
     assert compile_graph(graph, interval=8, axis=axis).words == (6, 8)[axis]
+
+
+def pedestals(rows: int, columns: int) -> Graph:
+    """A running pedestal for each pixel, taken off; sums of what stands out, now and before."""
+    b = Builder("pedestals")
+    x = b.add(Input("x", TensorType.uniform((rows, columns, 1), Fixed(False, 6, 0))))
+    t = TensorType.uniform((rows, columns, 1), Fixed(False, 6, 0))
+    reset = Literal(np.arange(rows * columns).reshape(rows, columns, 1) % 32, 0)
+    x = b.add(Sub(), x, machines.frugal_pedestal(b, x, t, reset))
+    x = b.add(Quantize(TensorType.uniform(b.type(x).shape, Fixed(False, 3, 0))), b.add(Relu(), x))
+    total = b.add(GlobalSum((0, 1, 2)), x)
+    return b.build([machines.moving_sum(b, total, 3), machines.delay(b, total, 2)])
+
+
+@pytest.mark.parametrize("interval", [1, 2, 6, 12, 40])
+def test_registers_of_the_graph_hold_from_event_to_event(interval: int) -> None:
+    check(pedestals(3, 4), interval)
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_random_graphs_with_registers(interval: int, tmp_path: Path) -> None:
+    found: list[Graph] = []
+
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
+    @given(graphs(kind="stateful"))
+    def draw(graph: Graph) -> None:
+        if graph.inputs:
+            found.append(graph)
+
+    draw()
+    codes = [random_codes(g, 60, seed=1) for g in found]
+    events = max(len(c[0]) for c in codes if c)
+    outputs = Batch.of(found, clock="50 MHz", interval=interval).run(codes, tmp_path)
+    for graph, given_codes, out in zip(found, codes, outputs, strict=True):
+        for got, expected in zip(out, emulate_codes(graph, given_codes), strict=True):
+            np.testing.assert_array_equal(got, expected[:events], err_msg=str(graph))
+
+
+def test_a_loop_that_takes_longer_than_a_clock_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError, match="Register 'pedestal'"):
+        compile_graph(pedestals(2, 2), clock="900 MHz")

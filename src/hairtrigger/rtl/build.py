@@ -14,7 +14,7 @@ import numpy as np
 from hairtrigger.fixed import HGQ2_FOLDS, Fixed, Overflow, Rounding, quantize_codes
 from hairtrigger.graph.ops import Relation
 from hairtrigger.rtl import cells
-from hairtrigger.rtl.clocked import Accumulate, Counter, Fetch
+from hairtrigger.rtl.clocked import Accumulate, Counter, Fetch, Hold, Running
 from hairtrigger.rtl.netlist import (
     CONSTANT,
     Cell,
@@ -422,6 +422,20 @@ class ModuleBuilder:
         out = self.net(a.low, a.high, a.fraction)
         return self._cell(("fetch", a, place, depth), out, lambda out: Fetch(a, place, depth, out))
 
+    def running(self, start: Wire, length: int) -> Wire:
+        """1 for ``length`` clocks from where ``start`` is 1 on."""
+        if length == 1:
+            return start
+        out = self.net(0, 1, 0)
+        key = ("running", start, length)
+        return self._cell(key, out, lambda out: Running(start, length, out))
+
+    def hold(
+        self, output: Wire, following: Wire, enable: Wire, entries: Sequence[int], name: str
+    ) -> None:
+        """Say what a net made by `net` holds from clock to clock; see `Hold`."""
+        self.body.append(Hold(following, enable, tuple(entries), output, name))
+
     def join(self, parts: Sequence[tuple[Wire, int]]) -> Wire:
         """The bits of wires above each other, the lowest first, each in so many bits."""
         code, total = 0, 0
@@ -471,6 +485,8 @@ class ModuleBuilder:
     def finish(self, name: str, outputs: Sequence[Wire], about: str) -> Module:
         """The module, without parts that no output needs; unread inputs stay as ports."""
         needed = {wire.net for wire in outputs if not wire.constant}
+        # A register stands behind what reads it.
+        needed |= {part.output.net for part in self.body if isinstance(part, Hold)}
         kept: list[Cell | Instance | Delay] = []
         for part in reversed(self.body):
             if any(wire.net in needed for wire in driven(part)):

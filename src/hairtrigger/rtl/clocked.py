@@ -1,7 +1,7 @@
 """Cells that hold a value from clock to clock: what steers a folded design, and what adds up in it.
 
-None of them has a reset. Each begins anew where its ``start`` is 1, so what it held before does not
-matter.
+Only `Hold` and `Running` have a reset. The others begin anew where their ``start`` is 1, so what
+they held before does not matter.
 """
 
 from __future__ import annotations
@@ -127,4 +127,85 @@ class Fetch(Clocked):
             f"wire [{size - 1}:0] {name}_all = {{{held}, {value}}};",
             f"wire {span}{name} = {name}_all[{place} +: {width}];",
             f"always @(posedge clk) {when}{held} <= {shifted};",
+        ]
+
+
+@dataclass(frozen=True)
+class Running(Clocked):
+    """1 in the clock where ``start`` is, and in those after it: ``length`` of them in all."""
+
+    start: Wire
+    length: int
+    output: Wire
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        return (self.start,)
+
+    def delay(self, model: Delays) -> float:
+        return model.lut(2)
+
+    def lines(self, show: Show, name: str, when: str) -> list[str]:
+        width = (self.length - 1).bit_length()
+        span = f"[{width - 1}:0] " if width > 1 else ""
+        held, zero, one = f"{name}_q", number(0, width), number(1, width)
+        left = f"({held} == {zero}) ? {zero} : {held} - {one}"
+        first = number(self.length - 1, width)
+        return [
+            f"reg {span}{held};",
+            f"wire {name} = {show(self.start)} | ({held} != {zero});",
+            "always @(posedge clk) begin",
+            f"    if (rst) {held} <= {zero};",
+            f"    else {when}{held} <= {show(self.start)} ? {first} : {left};",
+            "end",
+        ]
+
+
+@dataclass(frozen=True)
+class Hold(Clocked):
+    """Registers of the Graph, read and written in turn.
+
+    ``output`` is the first of ``entries``, which are the codes after a reset; where ``enable`` is 1
+    the others move up and ``following`` becomes the last. It reads what is made from its output, so
+    it stands behind that in a module's body.
+    """
+
+    following: Wire
+    enable: Wire
+    entries: tuple[int, ...]
+    output: Wire
+    name: str
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        return (self.following, self.enable)
+
+    def delay(self, model: Delays) -> float:
+        return 0.0
+
+    def declared(self, name: str) -> list[str]:
+        """Its registers and its output."""
+        width = self.output.width
+        span = f"[{width - 1}:0] " if width > 1 else ""
+        whole = f"[{width * len(self.entries) - 1}:0] "
+        value = f"{name}_q" + (f"[{width - 1}:0]" if len(self.entries) > 1 else "")
+        return [
+            f"reg {whole if width * len(self.entries) > 1 else ''}{name}_q; // {self.name}",
+            f"wire {span}{name} = {value};",
+        ]
+
+    def lines(self, show: Show, name: str, when: str) -> list[str]:
+        width, count = self.output.width, len(self.entries)
+        up = self.output.fraction - self.following.fraction
+        last = extended(self.following, width, up, show)
+        moved = last
+        if count > 1:
+            moved = f"{{{last}, {name}_q[{width * count - 1}:{width}]}}"
+        codes = [number(code, width) for code in reversed(self.entries)]
+        enable = extended(self.enable, 1, 0, show)
+        return [
+            "always @(posedge clk) begin",
+            f"    if (rst) {name}_q <= {{{', '.join(codes)}}};",
+            f"    else {when}if ({enable}) {name}_q <= {moved};",
+            "end",
         ]

@@ -47,7 +47,7 @@ def kernel_chain(graph: Graph, place: int) -> tuple[int, ...]:
     chain = [place]
     while True:
         users = graph.users[chain[-1]]
-        if len(users) != 1 or chain[-1] in graph.outputs:
+        if len(users) != 1 or chain[-1] in graph.roots:
             return tuple(chain)
         if not isinstance(graph.nodes[users[0]].op, ELEMENT_WISE):
             return tuple(chain)

@@ -10,9 +10,8 @@ reads comes out of delays, and where its positions read from different places, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,34 +19,31 @@ from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.graph.types import Literal, TensorType
-from hairtrigger.rtl.accumulate import Terms, sums
+from hairtrigger.graph.types import TensorType
+from hairtrigger.rtl import registers
 from hairtrigger.rtl.adders import multiply_matrix
 from hairtrigger.rtl.build import ZERO, ModuleBuilder
 from hairtrigger.rtl.kernels import (
     KERNELS,
-    Kernel,
     Port,
     Span,
     Step,
     build_kernel,
     choose,
     element_lowering,
-    finished,
     hull,
     kernel_chain,
-    narrowed,
     spans_of,
 )
+from hairtrigger.rtl.lowering import Lowering, apply
 from hairtrigger.rtl.names import identifier
 from hairtrigger.rtl.netlist import Module, Wire, constant
-from hairtrigger.rtl.positions import Positions
-from hairtrigger.rtl.schedule import Slabs, Value, dealt, needed, plan
+from hairtrigger.rtl.schedule import Slabs, Value
 from hairtrigger.rtl.steer import Steering
+from hairtrigger.rtl.sums import added_up
 
-Make = Callable[[list[Wire], list[Port], IntArray, int], list[Wire]]
-"""Lays out an instance and gives its wires: from the offered wires, its ports, the elements that it
-makes (positions, made), and the group of its positions."""
+MOST_TRIES = 4
+"""Times that a Graph with registers is lowered until each is read where its next value is made."""
 
 
 @dataclass(frozen=True)
@@ -60,37 +56,6 @@ class Lowered:
     time: int
 
 
-@dataclass
-class _Lowering:
-    """What is known while a Graph is lowered."""
-
-    graph: Graph
-    interval: int
-    slabs: tuple[Slabs, ...]
-    top: ModuleBuilder
-    steering: Steering
-    values: dict[int, Value] = field(default_factory=dict[int, Value])
-    kernels: dict[object, Kernel] = field(default_factory=dict[object, Kernel])
-    names: dict[str, int] = field(default_factory=dict[str, int])
-    wires: list[Wire] = field(default_factory=lambda: [ZERO])
-    constant: list[bool] = field(default_factory=lambda: [True])
-    places: int = 0
-
-    def module_name(self, label: str) -> str:
-        """A fresh Verilog name made from a label; the Graph's name keeps networks apart."""
-        stem = f"{identifier(self.graph.name)}_{identifier(label)}"
-        self.names[stem] = self.names.get(stem, -1) + 1
-        return f"{stem}_{self.names[stem]}"
-
-    def lane(self, wire: Wire) -> int:
-        """A number for a wire."""
-        if wire.zero:
-            return 0
-        self.wires.append(wire)
-        self.constant.append(wire.constant)
-        return len(self.wires) - 1
-
-
 def lower(graph: Graph, interval: int = 1, axis: int | None = None) -> Lowered:
     """The top module: a new event every ``interval`` clocks.
 
@@ -98,9 +63,25 @@ def lower(graph: Graph, interval: int = 1, axis: int | None = None) -> Lowered:
     outputs all elements of the outputs. ``axis``: along which images enter, None for the longest.
     Raises `UnsupportedError`.
     """
+    layout: registers.Layout = {}
+    for _ in range(MOST_TRIES):
+        state = _lower(graph, interval, axis, layout)
+        if registers.fits(state, graph):
+            registers.write(state, graph, layout)
+            return _finish(state)
+        layout = registers.layout_of(state, graph)
+    raise UnsupportedError(
+        f"The registers of Graph {graph.name!r} find no place in an interval of {interval} clocks: "
+        "each time they are read later, their next values are made later too.",
+        "Choose an interval of 1 clock.",
+    )
+
+
+def _lower(graph: Graph, interval: int, axis: int | None, layout: registers.Layout) -> Lowering:
+    """Every node of a Graph, with its registers read when and where ``layout`` says."""
     slabs = tuple(_slabs(op.type, interval, axis) for op in graph.input_ops)
     top = ModuleBuilder()
-    state = _Lowering(graph, interval, slabs, top, Steering(top, interval, _row(graph, slabs)))
+    state = Lowering(graph, interval, slabs, top, Steering(top, interval, _row(graph, slabs)))
     done: set[int] = set()
     given = iter(slabs)
     for place, node in enumerate(graph.nodes):
@@ -110,6 +91,8 @@ def lower(graph: Graph, interval: int = 1, axis: int | None = None) -> Lowered:
         match node.op:
             case ops.Input():
                 state.values[place] = _input(state, node.type, next(given))
+            case ops.State():
+                state.values[place] = registers.read(state, place, node.op, layout)
             case ops.Constant():
                 spans = spans_of(node.op.value.range())
                 lanes = [state.lane(constant(low, f)) for low, _, f in spans]
@@ -124,12 +107,12 @@ def lower(graph: Graph, interval: int = 1, axis: int | None = None) -> Lowered:
             case _ if isinstance(node.op, KERNELS):
                 chain = kernel_chain(graph, place)
                 done.update(chain)
-                state.values[chain[-1]] = _accumulated(state, chain) or _kernels(state, chain)
+                state.values[chain[-1]] = added_up(state, chain) or _kernels(state, chain)
             case linear.GlobalSum():
-                state.values[place] = _accumulated(state, (place,)) or _cells(state, place)
+                state.values[place] = added_up(state, (place,)) or _cells(state, place)
             case _:
                 state.values[place] = _cells(state, place)
-    return _finish(state)
+    return state
 
 
 def _slabs(t: TensorType, interval: int, axis: int | None) -> Slabs:
@@ -157,7 +140,7 @@ def _still(lanes: IntArray) -> Value:
     return Value(lanes, np.zeros_like(lanes), np.full_like(lanes, -1))
 
 
-def _input(state: _Lowering, t: TensorType, slabs: Slabs) -> Value:
+def _input(state: Lowering, t: TensorType, slabs: Slabs) -> Value:
     spans = spans_of(t.range())
     lane, time, place = (np.zeros(t.size, dtype=np.int64) for _ in range(3))
     for n, elements in enumerate(slabs.order.T):
@@ -169,7 +152,7 @@ def _input(state: _Lowering, t: TensorType, slabs: Slabs) -> Value:
     return Value(*(a.reshape(t.shape) for a in (lane, time, place)))
 
 
-def _finish(state: _Lowering) -> Lowered:
+def _finish(state: Lowering) -> Lowered:
     graph, top = state.graph, state.top
     values = [state.values[place] for place in graph.outputs]
     time = max(int(value.time.max()) for value in values)
@@ -191,7 +174,7 @@ def _finish(state: _Lowering) -> Lowered:
 # --- one op after the other --------------------------------------------------------------------
 
 
-def _cells(state: _Lowering, place: int) -> Value:
+def _cells(state: Lowering, place: int) -> Value:
     """A node whose instances are laid out in the top module."""
     node, top = state.graph.nodes[place], state.top
     step = Step.of(node)
@@ -201,7 +184,7 @@ def _cells(state: _Lowering, place: int) -> Value:
         found = _cell(top, node, wires, int(outputs[0, 0]), step)
         return [top.narrow(found, *_reach(step, outputs[:, 0].tolist()))]
 
-    return _apply(state, node, [step], make)
+    return apply(state, node, [step], make)
 
 
 def _cell(top: ModuleBuilder, node: Node, wires: list[Wire], element: int, step: Step) -> Wire:
@@ -236,7 +219,7 @@ def _reach(step: Step, elements: list[int]) -> Span:
     return hull([step.spans[n] for n in elements])
 
 
-def _kernels(state: _Lowering, chain: Sequence[int]) -> Value:
+def _kernels(state: Lowering, chain: Sequence[int]) -> Value:
     """All positions of a kernel: modules where they are new, instances everywhere."""
     graph = state.graph
     head = graph.nodes[chain[0]]
@@ -271,262 +254,7 @@ def _kernels(state: _Lowering, chain: Sequence[int]) -> Value:
             kernel.module, reads, f"{identifier(label)}_{chain[0]}_at_{number}"
         )
 
-    return _apply(state, head, steps, make)
-
-
-def _apply(state: _Lowering, node: Node, steps: Sequence[Step], make: Make) -> Value:
-    """Plan the positions of an op and lay out its instances."""
-    operands = [state.values[n] for n in node.operands]
-    at = Positions.of(node, [v.shape for v in operands])
-    lane, time, place = _read(at, operands)
-    kinds = _kinds(state, at, steps, lane, place)
-    planned = plan(state.interval, kinds, time, place)
-    if isinstance(node.op, linear.Dense | linear.Conv) and state.interval > 1:
-        # Instances that idle are dear here: first bring what they read into fewer lanes.
-        wanted = needed(state.interval, kinds)
-        if len(planned.served()) > 1.25 * wanted:
-            lane, time, place = _read(at, [_denser(state, operands[0])])
-            planned = plan(state.interval, kinds, time, place)
-    made = np.zeros((3, node.type.size), dtype=np.int64)
-    width = at.outputs.shape[1]
-    late = np.where(np.array(state.constant)[lane], 0, planned.time[:, None] - time)
-    for rows in planned.served():
-        first = int(planned.first[rows[0]])
-        offered, ports = _ports(state, lane[rows], late[rows], planned.time[rows], first)
-        wires = make(offered, ports, at.outputs[rows], int(at.group[rows[0]]))
-        made[0, at.outputs[rows]] = [state.lane(w) for w in wires]
-        made[1, at.outputs[rows]] = planned.time[rows, None]
-        made[2, at.outputs[rows]] = state.places + np.arange(width)
-        state.places += width
-    return Value(*(a.reshape(node.type.shape) for a in made))
-
-
-def _accumulated(state: _Lowering, chain: Sequence[int]) -> Value | None:
-    """A sum of what comes in clock by clock; None where a kernel that sees all at once is smaller,
-    or the op is none that has one position for the whole tensor."""
-    graph = state.graph
-    head, last = graph.nodes[chain[0]], graph.nodes[chain[-1]]
-    x, operand = state.values[head.operands[0]], graph.nodes[head.operands[0]].type
-    weights = _weights(head, operand.shape)
-    if state.interval == 1 or weights is None:
-        return None
-    matrix, fraction, bias = weights
-    x = Value(*(a.ravel() for a in x.arrays))
-    moving = ~np.array(state.constant)[x.lane]
-    if not moving.any() or np.ptp(x.time[moving]) >= state.interval:
-        return None
-    if (x.lane[~moving] != 0).any():  # rare: constants that are not zero
-        return None
-    x, matrix = Value(*(a[moving] for a in x.arrays)), matrix[moving]
-    numbers: list[int] = x.lane.tolist()
-    widths = [state.wires[n].width for n in numbers]
-    best = _unrolled_luts(matrix, np.array(widths)), None
-    for lanes in {len(np.unique(x.lane)), *(-(-len(x.lane) * n // state.interval) for n in (1, 2))}:
-        dense = lanes < len(np.unique(x.lane))
-        terms, cost = _terms(state, x, matrix, fraction, lanes if dense else 0)
-        if cost < best[0]:
-            best = cost, (terms, lanes if dense else 0)
-    if best[1] is None:
-        return None
-    terms, lanes = best[1]
-    if lanes:
-        terms = Terms.of(*_retimed(state, x, lanes).arrays[:2], matrix, fraction)
-    return _add_up(state, chain, terms, bias, head, last)
-
-
-def _weights(head: Node, shape: tuple[int, ...]) -> tuple[IntArray, int, Literal | None] | None:
-    """Matrix (elements, results), its fraction and a bias of an op with one position."""
-    match head.op:
-        case linear.Dense() if len(shape) == 1:
-            return head.op.kernel.codes, head.op.kernel.fraction, head.op.bias
-        case linear.GlobalSum():
-            at = Positions.of(head, [shape])
-            matrix = np.zeros((prod(shape), len(at.inputs)), dtype=np.int64)
-            matrix[at.inputs.T, np.arange(len(at.inputs))] = 1
-            return matrix, 0, None
-        case _:
-            return None
-
-
-def _unrolled_luts(matrix: IntArray, widths: IntArray) -> float:
-    """About the LUTs of a kernel that sees all of its inputs at once."""
-    return float(((matrix != 0) * (widths[:, None] + 3)).sum())
-
-
-def _terms(
-    state: _Lowering, x: Value, matrix: IntArray, fraction: int, lanes: int
-) -> tuple[Terms, float]:
-    """Terms of a sum, on their own lanes (``lanes`` 0) or dealt out to so many, and their LUTs."""
-    widths = np.array([w.width for w in state.wires])
-    if not lanes:
-        terms = Terms.of(x.lane, x.time, matrix, fraction)
-        return terms, terms.luts(widths[list(terms.lanes)].tolist())
-    instance, when = dealt(state.interval, x.time, lanes)
-    terms = Terms.of(instance, when, matrix, fraction)
-    total = 0.0
-    bits: list[int] = []
-    for n in range(len(terms.lanes)):
-        sources, late = x.lane[instance == n], (when - x.time)[instance == n]
-        bits.append(int(widths[sources].max()))
-        for source in np.unique(sources):
-            depth = int(np.ptp(late[sources == source]))
-            total += bits[-1] * (0.7 + (1 + depth / 32 if depth else 0))
-    return terms, total + terms.luts(bits)
-
-
-def _add_up(
-    state: _Lowering,
-    chain: Sequence[int],
-    terms: Terms,
-    bias: Literal | None,
-    head: Node,
-    last: Node,
-) -> Value:
-    """Lay out a sum over clocks and the element-wise ops behind it."""
-    operand = state.graph.nodes[head.operands[0]].type.range()
-    bare = replace(head.op, bias=None) if isinstance(head.op, linear.Dense) else head.op
-    steering, times = state.steering, terms.times
-    every = bool((np.diff(times) == 1).all())
-    lanes = [state.wires[n] for n in terms.lanes]
-    steer = [steering.slot(times), steering.start(int(times[0]))]
-    offered = [*lanes, *steer, *([] if every else [steering.active(times)])]
-    builder = ModuleBuilder()
-    inside = [w if w.constant else builder.input(w.low, w.high, w.fraction) for w in offered]
-    slot, start, *step = inside[len(lanes) :]
-    spans = spans_of(bare.bounds([operand]))
-    wires = sums(builder, terms, inside, slot, start, step[0] if step else None, spans)
-    if bias is not None:
-        codes = [constant(int(code), bias.fraction) for code in bias.codes]
-        wires = [builder.add(w, code) for w, code in zip(wires, codes, strict=True)]
-    for node in (state.graph.nodes[n] for n in chain):
-        step_of = Step.of(node)
-        if step_of.lowering is not None:
-            wires = [step_of.lowering(builder, w, n) for n, w in enumerate(wires)]
-        wires = narrowed(builder, wires, step_of.spans)
-    label = next((state.graph.nodes[n].label for n in chain if state.graph.nodes[n].label), "sum")
-    about = f"{label!r}, added up over {len(times)} clocks."
-    kernel = finished(builder, inside, wires, state.module_name(label), about)
-    reads = [offered[n] for n in kernel.reads]
-    made = state.top.instance(kernel.module, reads, f"{identifier(label)}_{chain[0]}_sum")
-    lane = np.array([state.lane(w) for w in made]).reshape(last.type.shape)
-    place = state.places + np.arange(lane.size).reshape(lane.shape)
-    state.places += lane.size
-    return Value(lane, np.full_like(lane, int(times[-1])), place)
-
-
-def _read(at: Positions, operands: Sequence[Value]) -> tuple[IntArray, IntArray, IntArray]:
-    """Lane, time and place of what each position reads."""
-    lane, time, place = (
-        np.append(np.concatenate([getattr(v, name).ravel() for v in operands]), end)[at.inputs]
-        for name, end in (("lane", 0), ("time", 0), ("place", -1))
-    )
-    return lane, time, place
-
-
-def _denser(state: _Lowering, value: Value) -> Value:
-    """A tensor on as few lanes as an interval needs, each channel on its own."""
-    channels = value.shape[-1]
-    pixels = value.lane.size // channels
-    made = np.zeros((3, pixels, channels), dtype=np.int64)
-    for n in range(channels):
-        channel = Value(*(a.reshape(pixels, channels)[:, n] for a in value.arrays))
-        made[:, :, n] = _retimed(state, channel, -(-pixels // state.interval)).arrays
-    return Value(*(a.reshape(value.shape) for a in made))
-
-
-def _retimed(state: _Lowering, value: Value, lanes: int) -> Value:
-    """Elements (elements,) dealt out to so many lanes."""
-    ready = np.where(value.place >= 0, value.time, 0)
-    instance, when = dealt(state.interval, ready, lanes)
-    lane = np.zeros_like(when)
-    late = np.where(np.array(state.constant)[value.lane], 0, when - value.time)
-    for n in range(int(instance.max()) + 1):
-        rows = np.flatnonzero(instance == n)
-        rows = rows[np.argsort(when[rows])]
-        offered, ports = _ports(
-            state, value.lane[rows, None], late[rows, None], when[rows], int(when.min())
-        )
-        lane[rows] = state.lane(choose(state.top, offered, ports[0]))
-    place = state.places + instance
-    state.places += lanes
-    return Value(lane, when, place)
-
-
-def _kinds(
-    state: _Lowering, at: Positions, steps: Sequence[Step], lane: IntArray, place: IntArray
-) -> IntArray:
-    """Equal numbers for positions that one instance can serve: the same group, formats, tables and
-    constant operands."""
-    if state.interval == 1:
-        return np.zeros(len(at.inputs), dtype=np.int64)
-    columns = [at.group[:, None], np.where(place < 0, lane, 0)]
-    for step in steps:
-        if step.keys is not None:
-            distinct = {key: n for n, key in enumerate(dict.fromkeys(step.keys))}
-            columns.append(np.array([distinct[key] for key in step.keys])[at.outputs])
-    return np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)[1].ravel()
-
-
-def _ports(
-    state: _Lowering, lane: IntArray, late: IntArray, now: IntArray, first: int
-) -> tuple[list[Wire], list[Port]]:
-    """What an instance reads: wires, and which of them each of its inputs takes when.
-
-    ``lane``, ``late`` (positions, reads): what is read, and how many clocks after it was made;
-    ``now`` (positions,): when each position is served; ``first``: when the first of the op is.
-    """
-    offered: list[Wire] = []
-
-    def offer(wire: Wire) -> int:
-        offered.append(wire)
-        return len(offered) - 1
-
-    def tap(lane: int, late: int) -> int:
-        return offer(state.top.delayed(state.wires[lane], late))
-
-    same = (lane == lane[0]).all(axis=0) & (late == late[0]).all(axis=0)
-    selects: dict[bytes, tuple[int, ...]] = {}
-    ports: list[Port] = []
-    for read in range(lane.shape[1]):
-        if same[read]:
-            ports.append(Port((tap(int(lane[0, read]), int(late[0, read])),)))
-            continue
-        sources = _sources(lane[:, read], late[:, read])
-        number = np.zeros(len(now), dtype=np.int64)
-        candidates: list[int] = []
-        for n, (source, some) in enumerate(sources):
-            number[some] = n
-            delays = late[some, read]
-            least, most = int(delays.min()), int(delays.max())
-            if least == most:
-                candidates.append(tap(source, least))
-                continue
-            wire = state.top.delayed(state.wires[source], least)
-            where = state.steering.word(first, now[some], delays - least)
-            candidates.append(offer(state.top.fetch(wire, where, most - least)))
-        key = number.tobytes()
-        if key not in selects:
-            bits = state.steering.number(first, now, number)
-            selects[key] = tuple(offer(bit) for bit in bits)
-        ports.append(Port(tuple(candidates), selects[key]))
-    return offered, ports
-
-
-FEW = 3
-"""Delays of one wire that an input chooses between; more are fetched by an address."""
-
-
-def _sources(lane: IntArray, late: IntArray) -> list[tuple[int, IntArray]]:
-    """Distinct sources of an input: a wire's number, and the positions that read it in one way."""
-    found: list[tuple[int, IntArray]] = []
-    for source in dict.fromkeys(lane.tolist()):
-        some = np.flatnonzero(lane == source)
-        delays = np.unique(late[some])
-        if len(delays) > FEW:
-            found.append((source, some))
-        else:
-            found += [(source, some[late[some] == delay]) for delay in delays]
-    return found
+    return apply(state, head, steps, make)
 
 
 def _passed_through(module: Module, reads: Sequence[Wire]) -> list[Wire]:

@@ -133,8 +133,8 @@ class Module:
     """Cells and instances between input ports and output ports.
 
     ``outputs`` may repeat nets, pass inputs through, or be constants. ``about`` is a sentence for
-    the reader of the Verilog. ``start``, in a top module that takes an event in several clocks: a
-    wire that is 1 in the first of them.
+    the reader of the Verilog. ``start``, in a top module: a wire that is 1 in the first clock of an
+    event, where something needs it.
     """
 
     name: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hairtrigger.errors import UnsupportedError
+from hairtrigger.rtl.clocked import Hold
 from hairtrigger.rtl.netlist import Delay, Delays, Instance, Module, Wire, driven
 
 
@@ -94,11 +95,46 @@ def place_registers(module: Module, model: Delays, period: float) -> Timed:
     return done[id(module)]
 
 
+MOST_TRIES = 300
+"""Times that a module is placed until its registers (`Hold`) stand where their next value is."""
+
+
 def _place(
     module: Module, children: tuple[Timed, ...], model: Delays, period: float, registered: bool
 ) -> Timed:
+    """A module with its registers placed.
+
+    What a `Hold` holds is read in the stage in which its next value is there: then the next event,
+    one clock behind, finds it. So a loop through it must fit between two registers.
+    """
+    holds = [(n, part) for n, part in enumerate(module.body) if isinstance(part, Hold)]
+    held = {part.output.net: 0 for _, part in holds}
+    moved = [part.name for _, part in holds]
+    for _ in range(min(len(holds) + 2, MOST_TRIES)):
+        timed = _placed(module, children, model, period, registered, held)
+        found = {part.output.net: timed.starts[n] for n, part in holds}
+        moved = [part.name for _, part in holds if found[part.output.net] != held[part.output.net]]
+        if not moved:
+            return timed
+        held = found
+    raise UnsupportedError(
+        f"Register {moved[0]!r} is not ready for the next event one clock later: the loop from its "
+        f"value to its next value takes more than the {period:.2f} ns (estimate) left for logic.",
+        "Choose a slower clock, or fewer or narrower operations in the loop.",
+    )
+
+
+def _placed(
+    module: Module,
+    children: tuple[Timed, ...],
+    model: Delays,
+    period: float,
+    registered: bool,
+    held: dict[int, int],
+) -> Timed:
     below = {id(child.module): child for child in children}
     ready: dict[int, tuple[int, float]] = {wire.net: (0, 0.0) for wire in module.inputs}
+    ready.update({net: (stage, 0.0) for net, stage in held.items()})
     starts: list[int] = []
     if module.start is not None:
         ready[module.start.net] = (0, 0.0)
@@ -107,6 +143,9 @@ def _place(
         if isinstance(part, Delay):
             starts.append(stage)
             ready[part.output.net] = (stage - part.steps, time)
+            continue
+        if isinstance(part, Hold):
+            starts.append(max(stage, held[part.output.net]))
             continue
         if isinstance(part, Instance):
             child = below[id(part.module)]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hairtrigger.rtl import cells
-from hairtrigger.rtl.clocked import Clocked
+from hairtrigger.rtl.clocked import Clocked, Hold
 from hairtrigger.rtl.netlist import Cell, Delay, Instance, Module, Show, Wire
 from hairtrigger.rtl.pipeline import Timed, last_needed, net_widths
 
@@ -185,8 +185,18 @@ def _body(out: Printer, timed: Timed, stall: bool) -> set[str]:
     read: set[str] = set()
     when = "if (ce) " if stall else ""
     start = timed.module.start
-    for wire in (*timed.module.inputs, *(() if start is None else (start,))):
+    holds = [part for part in timed.module.body if isinstance(part, Hold)]
+    for wire in timed.module.inputs:
         _registers(out, timed, wire.net, widths[wire.net], need, when)
+    if start is not None:
+        # An event that a reset drops must not reach the registers of the Graph.
+        _registers(
+            out, timed, start.net, 1, need, f"if (rst) @ <= 0; else {when}" if holds else when
+        )
+    for part in holds:
+        for line in part.declared(_name(part.output.net)):
+            out(line)
+        _registers(out, timed, part.output.net, part.output.width, need, when)
     for part, start in zip(timed.module.body, timed.starts, strict=True):
         if isinstance(part, Delay):
             continue
@@ -201,7 +211,8 @@ def _body(out: Printer, timed: Timed, stall: bool) -> set[str]:
 
         text = _cell(out, part, show, when)
         read.update(re.findall(r"\bn\d+(?:_d\d+)?\b(?!\[)", text))
-        _registers(out, timed, part.output.net, part.output.width, need, when)
+        if not isinstance(part, Hold):
+            _registers(out, timed, part.output.net, part.output.width, need, when)
     for wire in timed.module.outputs:
         if not wire.constant:
             read.add(_delayed(wire, timed.latency, timed))
@@ -270,6 +281,7 @@ def _registers(
         line = f"{_name(net)}_line"
         kept = f"{line}[{width * (late - 1) - 1}:0]"
         out(f"reg [{width * late - 1}:0] {line};")
+        when = when.replace("@ <= 0", f"{line} <= {width * late}'d0")
         out(f"always @(posedge clk) {when}{line} <= {{{kept}, {names[0]}}};")
         for n in range(1, late + 1):
             if n == late or (net, n) in timed.taps:
@@ -278,6 +290,8 @@ def _registers(
         return
     out(f"reg {span(width)}{', '.join(names[1:])};")
     steps = " ".join(f"{to} <= {at};" for at, to in itertools.pairwise(names))
+    cleared = " ".join(f"{name} <= {width}'d0;" for name in names[1:])
+    when = when.replace("@ <= 0;", f"begin {cleared} end")
     body = f"{when}begin {steps} end" if when else f"begin {steps} end"
     out(f"always @(posedge clk) {body}")
 
