@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.cpp.border import code_dtype
+from hairtrigger.cpp.encode import encodes
 from hairtrigger.cpp.source import ABI, Source, write_source
 from hairtrigger.errors import InputError, ToolError
-from hairtrigger.graph.emulate import check_codes
+from hairtrigger.graph.emulate import check_codes, check_state
 from hairtrigger.graph.graph import Graph
+from hairtrigger.graph.steps import Registers
 from hairtrigger.tools import cache
 from hairtrigger.tools.compiler import JOBS, Unit, compile_objects, find_compiler, link
 
@@ -30,8 +32,9 @@ TIMEOUT_S = 1800.0
 class Library:
     """A loaded library. Any number of threads may call it at once.
 
-    ``in_dtypes``, ``out_dtypes``: what the codes of each tensor are handed over in; ``wide``:
-    events that it works on at once.
+    ``in_dtypes``, ``out_dtypes``: what the codes of each tensor are handed over in;
+    ``state_dtype``: the registers, as a structure; ``wide``: events that it works on at once;
+    ``steps``: steps of arithmetic for one event.
     """
 
     graph: Graph
@@ -40,38 +43,64 @@ class Library:
     steps: int
     in_dtypes: tuple[np.dtype[Any], ...]
     out_dtypes: tuple[np.dtype[Any], ...]
+    state_dtype: np.dtype[Any]
     _run: Any
+    _encoders: tuple[Any, ...]
 
     def __call__(self, *codes: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         """Outputs' codes (events, *shape) from inputs' codes, in the small dtypes of `Library`.
 
-        Arrays of other dtypes are converted. Codes out of range raise `InputError`.
+        Arrays of other dtypes are converted. A Graph with registers starts from reset. Codes out
+        of range raise `InputError`.
         """
+        return self.steps_from(codes, None)[0]
+
+    def steps_from(
+        self, codes: Sequence[NDArray[Any]], state: Registers | None, events: int | None = None
+    ) -> tuple[tuple[NDArray[Any], ...], Registers]:
+        """As a call, from what the registers hold on; with what they hold then.
+
+        ``events``: how many, for a Graph without inputs (None: one).
+        """
+        graph = self.graph
         arrays = [
             np.ascontiguousarray(x, dtype=dtype)
             for x, dtype in zip(codes, self.in_dtypes, strict=True)
         ]
-        events = len(arrays[0]) if arrays else 1
-        for x, op in zip(arrays, self.graph.input_ops, strict=True):
-            if x.shape != (events, *op.type.shape):
+        count = len(arrays[0]) if arrays else 1 if events is None else events
+        for x, op in zip(arrays, graph.input_ops, strict=True):
+            if x.shape != (count, *op.type.shape):
                 raise InputError(
                     f"Codes of input {op.name!r} have shape {x.shape}, not "
-                    f"{(events, *op.type.shape)}.",
+                    f"{(count, *op.type.shape)}.",
                     "Give every input the same events.",
                 )
         outs = tuple(
-            np.empty((events, *t.shape), dtype=dtype)
-            for t, dtype in zip(self.graph.output_types, self.out_dtypes, strict=True)
+            np.empty((count, *t.shape), dtype=dtype)
+            for t, dtype in zip(graph.output_types, self.out_dtypes, strict=True)
         )
-        if self._run(*map(_address, arrays), *map(_address, outs), events):
+        held = () if graph.pure else (self._pack(check_state(graph, state)),)
+        if self._run(*map(_address, (*held, *arrays, *outs)), count):
             self._explain(arrays)
-        return outs
+        return outs, self._unpack(held[0]) if held else ()
+
+    def encode(self, number: int, x: NDArray[Any]) -> NDArray[Any] | None:
+        """Codes of input ``number`` for float32 or float64 numbers; None where it takes `encode`
+        of the Graph to say what they are, or what is wrong with them."""
+        encoder = self._encoders[number]
+        if encoder is None or x.dtype not in (np.float32, np.float64):
+            return None
+        real = np.ascontiguousarray(x)
+        codes = np.empty(x.shape, dtype=self.in_dtypes[number])
+        run = encoder[0 if x.dtype == np.float32 else 1]
+        return None if run(_address(real), _address(codes), len(x)) else codes
 
     def bind(
         self, codes: Sequence[NDArray[Any]], outs: Sequence[NDArray[Any]]
     ) -> Callable[[], int]:
         """A call on fixed arrays, for the least overhead: each call reads ``codes`` and writes
-        ``outs`` as they are then, and gives 1 where a code was out of range, else 0.
+        ``outs`` as they are then, and gives 1 where a code was out of range, else 0. Registers
+        start from reset and go on from call to call.
 
         Raises `InputError` for arrays of other dtypes or shapes, or that are not contiguous.
         """
@@ -84,11 +113,22 @@ class Library:
                     f"An array of dtype {x.dtype} and shape {x.shape} cannot be bound.",
                     f"Give a contiguous one of dtype {dtype} and shape {(events, *t.shape)}.",
                 )
-        kept = (*codes, *outs)  # as long as the call lives
-        arguments = [ctypes.c_void_p(x.ctypes.data) for x in kept]
+        held = () if self.graph.pure else (self._pack(check_state(self.graph, None)),)
+        kept = (*held, *codes, *outs)  # as long as the call lives
+        arguments = [ctypes.c_void_p(_address(x)) for x in kept]
         call = functools.partial(self._run, *arguments, ctypes.c_size_t(events))
         call.kept = kept  # type: ignore[attr-defined]
         return call
+
+    def _pack(self, state: Registers) -> NDArray[Any]:
+        packed = np.zeros(1, dtype=self.state_dtype)
+        for n, codes in enumerate(state):
+            packed[f"state{n}"][0] = codes
+        return packed
+
+    def _unpack(self, packed: NDArray[Any]) -> Registers:
+        names = self.state_dtype.names or ()
+        return tuple(packed[name][0].astype(np.int64) for name in names)
 
     def _explain(self, arrays: Sequence[NDArray[Any]]) -> None:
         for op, x in zip(self.graph.input_ops, arrays, strict=True):
@@ -178,6 +218,27 @@ def load(graph: Graph, source: Source, path: Path) -> Library:
         raise ToolError(f"The compiled C++ of Graph {graph.name!r} has interface {abi()}.")
     ins = tuple(code_dtype(op.type) for op in graph.input_ops)
     outs = tuple(code_dtype(t) for t in graph.output_types)
-    run.argtypes = [ctypes.c_void_p] * (len(ins) + len(outs)) + [ctypes.c_size_t]
+    held = [graph.nodes[place].type for place, _ in graph.updates]
+    fields = [(f"state{n}", code_dtype(t), t.shape) for n, t in enumerate(held)]
+    state = np.dtype(fields, align=True)
+    if fields:
+        size = library[f"{source.name}_state_size"]
+        size.restype = ctypes.c_size_t
+        if size() != state.itemsize:
+            raise ToolError(
+                f"A state of Graph {graph.name!r} takes {size()} bytes, not {state.itemsize}.",
+                "Please report the Graph to hairtrigger; engine='emulator' runs it.",
+            )
+    pointers = len(ins) + len(outs) + bool(fields)
+    run.argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_size_t]
     run.restype = ctypes.c_int
-    return Library(graph, path, source.wide, source.steps, ins, outs, run)
+    found: list[Any] = []
+    for n, op in enumerate(graph.input_ops):
+        pair = None
+        if encodes(op):
+            pair = [library[f"{source.name}_encode{n}_{kind}"] for kind in ("f32", "f64")]
+            for function in pair:
+                function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+                function.restype = ctypes.c_int
+        found.append(pair)
+    return Library(graph, path, source.wide, source.steps, ins, outs, state, run, tuple(found))

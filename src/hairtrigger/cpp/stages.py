@@ -19,9 +19,7 @@ from hairtrigger.cpp.body import Body, Value
 from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import Fixed, IntArray
 from hairtrigger.graph import linear, moves, ops
-from hairtrigger.graph.exact import live
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.graph.types import TensorType
 
 Ints = NDArray[np.int64]
 
@@ -65,7 +63,11 @@ class Kernel:
 
 @dataclass
 class Program:
-    """All kernels in order, and for each element its interval and fraction."""
+    """All kernels in order, and for each element its interval and fraction.
+
+    ``inputs``: tensors of the Inputs, then of the registers; ``outputs``: elements of the outputs,
+    then of what the registers take for the next step.
+    """
 
     name: str
     tensors: list[Tensor] = field(default_factory=list[Tensor])
@@ -100,14 +102,15 @@ class Stager:
         self._kinds: dict[tuple[int, int, int], int] = {(0, 0, 0): 0}
         self._triples: list[tuple[int, int, int]] = [(0, 0, 0)]
         self.refs: dict[int, Ints] = {}
+        self._registers: list[Tensor] = []
 
     def run(self) -> Program:
         graph = self.graph
-        used = live(graph)
+        used = _used(graph)
         chains = _chains(graph, used)
         for place, node in enumerate(graph.nodes):
-            if isinstance(node.op, ops.Input):
-                self.refs[place] = self._input(node.type)
+            if isinstance(node.op, ops.Input | ops.State):
+                self.refs[place] = self._border(node)
             elif place not in used:
                 continue
             elif isinstance(node.op, ops.Constant):
@@ -120,7 +123,9 @@ class Stager:
                 self.refs[place] = np.concatenate(parts, axis=node.op.axis)
             elif place in chains:
                 self.refs[place] = self._stage(chains[place])
-        self.program.outputs = [self.refs[n].ravel() for n in graph.outputs]
+        leaving = [*graph.outputs, *(after for _, after in graph.updates)]
+        self.program.inputs += self._registers
+        self.program.outputs = [self.refs[n].ravel() for n in leaving]
         return self.program
 
     # --- elements --------------------------------------------------------------------------------
@@ -147,12 +152,14 @@ class Stager:
             self._triples.append(triple)
         return self._kinds[triple]
 
-    def _input(self, t: TensorType) -> Ints:
-        seen = t.range()
+    def _border(self, node: Node) -> Ints:
+        """An Input or a register."""
+        seen = node.type.range()
         refs = self._grow(seen.low, seen.high, seen.fraction)
-        tensor = Tensor(int(refs.flat[0]), t.shape)
+        tensor = Tensor(int(refs.flat[0]), node.type.shape)
         self.program.tensors.append(tensor)
-        self.program.inputs.append(tensor)
+        held = isinstance(node.op, ops.State)
+        (self._registers if held else self.program.inputs).append(tensor)
         return refs
 
     def _constants(self, node: Node) -> Ints:
@@ -448,11 +455,22 @@ def stages(graph: Graph) -> Program:
     return Stager(graph).run()
 
 
+def _used(graph: Graph) -> frozenset[int]:
+    """Nodes that an output or a register depends on."""
+    found = set(graph.roots)
+    for place in range(len(graph.nodes) - 1, -1, -1):
+        if place in found:
+            found.update(graph.nodes[place].operands)
+    return frozenset(found)
+
+
 def _chains(graph: Graph, used: frozenset[int]) -> dict[int, list[int]]:
     """Fused nodes by the place of the last of them: a head and element-wise ops behind it."""
     chains: dict[int, list[int]] = {}
     for place, node in enumerate(graph.nodes):
-        wires = isinstance(node.op, ops.Input | ops.Constant | moves.Move | moves.Concat)
+        wires = isinstance(
+            node.op, ops.Input | ops.State | ops.Constant | moves.Move | moves.Concat
+        )
         if place not in used or wires:
             continue
         chain: list[int] = []
@@ -462,7 +480,7 @@ def _chains(graph: Graph, used: frozenset[int]) -> dict[int, list[int]]:
                 if (
                     operand in chains
                     and alone
-                    and operand not in graph.outputs
+                    and operand not in graph.roots
                     and graph.nodes[operand].type.shape == node.type.shape
                 ):
                     chain = chains.pop(operand)
