@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from hairtrigger.backends.rtl import simulate
-from hairtrigger.errors import UnsupportedError
+from hairtrigger.backends.rtl import simulate, synthesise
+from hairtrigger.errors import InputError, UnsupportedError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes, machines
 from hairtrigger.graph.linear import Conv, Dense, GlobalSum, MaxPool, SumPool
@@ -17,6 +18,12 @@ from hairtrigger.graph.moves import Reshape
 from hairtrigger.graph.ops import Add, Input, Quantize, Relu, Sub
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 from hairtrigger.rtl.design import compile_graph
+from hairtrigger.rtl.project import write_project
+from hairtrigger.runs.chip import Goal, require_room
+from hairtrigger.targets import find_part, parse_clock
+from hairtrigger.tools.testbench import build_testbench, run_testbench
+from hairtrigger.tools.yosys import Resources
+from hairtrigger.verify import verify
 from rtl_batch import Batch
 from strategies import graphs
 
@@ -138,3 +145,42 @@ def test_random_graphs_with_registers(interval: int, tmp_path: Path) -> None:
 def test_a_loop_that_takes_longer_than_a_clock_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="Register 'pedestal'"):
         compile_graph(pedestals(2, 2), clock="900 MHz")
+
+
+def test_the_testbench_of_a_folded_project_passes(tmp_path: Path) -> None:
+    graph = image_network(6, 8)
+    design = compile_graph(graph, interval=8)
+    files = write_project(design, tmp_path, random_codes(graph, 12, seed=1))
+    program = build_testbench([f for f in files if f.suffix == ".v"], "net_tb", tmp_path)
+    assert "PASS: 12 events" in run_testbench(program, tmp_path)
+
+
+def test_a_folded_design_is_verified_and_shares_its_kernels() -> None:
+    graph = image_network(6, 8)
+    design = compile_graph(graph, interval="25 ns")  # 8 clocks at 320 MHz
+    assert design.interval == design.words == 8
+    assert verify(graph, design=design, random_events=30, seed=SEED).passed
+    parallel = synthesise(compile_graph(graph)).lut
+    assert synthesise(design).lut < parallel / 3
+
+
+@pytest.mark.parametrize(
+    ("interval", "problem", "fix"),
+    [
+        (0, "interval=0: events are 1 clock or more apart", "whole clocks"),
+        ("2 ns", "less than one clock at 320 MHz", "3.125 ns or more"),
+    ],
+)
+def test_an_impossible_interval_names_the_nearest(interval: object, problem: str, fix: str) -> None:
+    with pytest.raises(InputError, match=problem) as caught:
+        compile_graph(image_network(6, 8), interval=interval)
+    assert fix in caught.value.fix
+
+
+def test_a_part_that_is_too_small_names_one_that_holds_the_design() -> None:
+    none = {f.name: 0 for f in dataclasses.fields(Resources)}
+    needs = Resources(**{**none, "lut_logic": 900_000})
+    goal = Goal(find_part("xczu7ev"), parse_clock("320 MHz"), None, 8)
+    with pytest.raises(UnsupportedError, match="900,000 LUT") as caught:
+        require_room(needs, goal)
+    assert "an interval of about 32 clocks or the part" in caught.value.fix

@@ -46,6 +46,21 @@ Limit = Annotated[
         show_default=False,
     ),
 ]
+Interval = Annotated[
+    str,
+    typer.Option(
+        "--interval",
+        help="From event to event: clocks (8) or a time (25ns). The longer, the smaller the chip.",
+    ),
+]
+Axis = Annotated[
+    int | None,
+    typer.Option(
+        "--axis",
+        help="Image axis along which an event enters, if in several words. [default: the longest]",
+        show_default=False,
+    ),
+]
 
 
 def main() -> None:
@@ -80,6 +95,8 @@ def run(
     part: PartName = "xcvu13p",
     clock: ClockText = "320MHz",
     latency: Limit = None,
+    interval: Interval = "1",
+    axis: Axis = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -108,6 +125,8 @@ def run(
                 part=part,
                 clock=clock,
                 latency=latency,
+                interval=interval,
+                axis=axis,
                 folder=folder,
                 command=_command(),
                 reporter=reporter,
@@ -121,6 +140,8 @@ def compile_(
     part: PartName = "xcvu13p",
     clock: ClockText = "320MHz",
     latency: Limit = None,
+    interval: Interval = "1",
+    axis: Axis = None,
     events: Annotated[
         Path | None,
         typer.Option(
@@ -160,6 +181,8 @@ def compile_(
                 part=part,
                 clock=clock,
                 latency=latency,
+                interval=interval,
+                axis=axis,
                 events=events,
                 input_format=input_format,
                 seed=seed,

@@ -180,7 +180,11 @@ def _verilator(design: Design, latencies: list[int]) -> Engine:
     from hairtrigger.tools import verilator
 
     def run(graph: Graph, codes: Codes) -> Codes:
-        own = design if graph == design.graph else compile_graph(graph, design.part, design.clock)
+        own = (
+            design
+            if graph == design.graph
+            else compile_graph(graph, design.part, design.clock, interval=design.interval)
+        )
         result = simulate(own, codes)
         if own is design:
             latencies.append(result.latency)

@@ -22,10 +22,17 @@ from hairtrigger.tools.simulator import Simulator
 
 @dataclass(frozen=True)
 class Target:
-    """What to compile for: a part's name and a clock such as ``"320 MHz"``."""
+    """What to compile for: a part's name, a clock such as ``"320 MHz"``, the interval between
+    events in clocks or as a time (``"25 ns"``), and the image axis along which they enter."""
 
     part: str = "xcvu13p"
     clock: str = "320 MHz"
+    interval: int | str = 1
+    axis: int | None = None
+
+    def design(self, graph: Graph) -> Design:
+        """A Graph compiled for it."""
+        return compile_graph(graph, self.part, self.clock, interval=self.interval, axis=self.axis)
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def unsupported(graph: Graph, target: Target | None = None) -> list[str]:
     """Every reason why the Graph cannot become Verilog for the target; empty if it can."""
     target = target or Target()
     try:
-        compile_graph(graph, target.part, target.clock)
+        target.design(graph)
     except HairtriggerError as error:
         return [error.problem]
     return []
@@ -77,7 +84,7 @@ def emit(graph: Graph, target: Target | None = None, folder: Path | str = ".") -
     if problems:
         raise UnsupportedError(f"Graph {graph.name!r} cannot become Verilog: {problems[0]}")
     target = target or Target()
-    design = compile_graph(graph, target.part, target.clock)
+    design = target.design(graph)
     return RtlArtifact(design, write_project(design, Path(folder), extreme_codes(graph)))
 
 

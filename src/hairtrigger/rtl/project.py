@@ -21,12 +21,12 @@ def write_project(design: Design, folder: Path, vectors: Sequence[IntArray]) -> 
     ``vectors``: input codes, one array (events, *shape) for each Input, for the testbench; the
     emulator's outputs stand beside them. Raises `StorageError` where the folder cannot be written.
     """
-    stimulus = pack(design.in_types, vectors)
+    stimulus = pack(design.in_types, design.in_words(tuple(vectors)))
     answers = pack(design.out_types, emulate_codes(design.graph, vectors))
     texts = {
         "kernels.v": design.kernels_verilog,
         f"{design.name}.v": design.top_verilog,
-        f"{design.name}_tb.v": testbench(design, len(stimulus)),
+        f"{design.name}_tb.v": testbench(design, len(answers)),
         "stimulus.hex": _hex(stimulus),
         "expected.hex": _hex(answers),
         "clock.xdc": clock_constraint(design),
@@ -87,7 +87,7 @@ puts "worst slack in ns: [get_property SLACK [get_timing_paths]]"
 
 def testbench(design: Design, events: int) -> str:
     """A self-checking testbench in Verilog-2005: drives every vector, with gaps, and compares."""
-    top, ins, outs = design.name, design.in_bits, design.out_bits
+    top, ins, outs, words = design.name, design.in_bits, design.out_bits, design.words
     return f"""// Drives stimulus.hex into {top}, compares with expected.hex, prints PASS or FAIL.
 `timescale 1ns / 1ps
 module {top}_tb;
@@ -98,12 +98,14 @@ module {top}_tb;
     wire out_valid;
     wire {span(outs)}out_data;
 
-    reg {span(ins)}stimulus [0:{events - 1}];
+    reg {span(ins)}stimulus [0:{events * words - 1}];
     reg {span(outs)}expected [0:{events - 1}];
     integer sent = 0;
     integer seen = 0;
     integer wrong = 0;
     integer clocks = 0;
+    integer word = 0;
+    integer wait_for = 0;
 
     {top} dut (
         .clk(clk), .rst(rst), .in_valid(in_valid), .in_data(in_data),
@@ -119,14 +121,21 @@ module {top}_tb;
         rst = 1'b0;
     end
 
-    // Inputs change at the falling edge; every fifth clock has no event.
+    // Inputs change at the falling edge. The words of an event follow each other without a gap;
+    // every fifth event waits a clock longer than the interval.
     always @(negedge clk) begin
         if (!rst) begin
             clocks = clocks + 1;
-            if (sent < {events} && clocks % 5 != 0) begin
+            wait_for = wait_for - 1;
+            if (word != 0 || (sent < {events} && wait_for <= 0)) begin
+                if (word == 0) wait_for = {design.interval} + (sent % 5 == 4);
                 in_valid = 1'b1;
-                in_data = stimulus[sent];
-                sent = sent + 1;
+                in_data = stimulus[{words} * sent + word];
+                word = word + 1;
+                if (word == {words}) begin
+                    word = 0;
+                    sent = sent + 1;
+                end
             end else begin
                 in_valid = 1'b0;
             end
@@ -142,7 +151,7 @@ module {top}_tb;
                 else $display("FAIL: %0d of {events} events differ", wrong);
                 $finish;
             end
-            if (clocks > {2 * events + design.latency + 100}) begin
+            if (clocks > {2 * events * design.interval + design.latency + 100}) begin
                 $display("FAIL: only %0d of {events} events came out", seen);
                 $finish;
             end

@@ -16,7 +16,7 @@ from hairtrigger.progress import Reporter
 from hairtrigger.runs.chip import EVENTS, MODEL, Goal, chip_stages, design_name, parse_format
 from hairtrigger.runs.gather import Report, finish, origin_of, render_again
 from hairtrigger.runs.learn import evaluation_stage, samples_of, test_events, training_stages
-from hairtrigger.targets import find_part, parse_clock, parse_time
+from hairtrigger.targets import find_part, parse_clock, parse_interval, parse_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,16 +39,19 @@ def run_study(
     part: str = "xcvu13p",
     clock: str = "320MHz",
     latency: str | None = None,
+    interval: str = "1",
+    axis: int | None = None,
     folder: Path,
     command: str = "",
     reporter: Reporter | None = None,
 ) -> Report:
     """Run a study from simulation to report in ``folder``, reusing what is there.
 
-    ``latency``: the most allowed, such as "400 ns". Raises HairtriggerError of each kind: see
+    ``latency``: the most allowed, such as "400 ns"; ``interval`` and ``axis``: see
+    `hairtrigger.rtl.design.compile_graph`. Raises HairtriggerError of each kind: see
     `hairtrigger.errors`.
     """
-    goal = _goal(part, clock, latency)
+    goal = _goal(part, clock, latency, interval, axis)
     study, judge = _find(name)
     size = study.preset(preset)
 
@@ -89,6 +92,8 @@ def compile_model(
     part: str = "xcvu13p",
     clock: str = "320MHz",
     latency: str | None = None,
+    interval: str = "1",
+    axis: int | None = None,
     events: Path | None = None,
     input_format: str | None = None,
     seed: int = 1,
@@ -99,12 +104,13 @@ def compile_model(
     """Compile a trained HGQ2 model in a .keras file; its project is ``folder``/project.
 
     ``events``: a .npy file (events, *shape) to verify with beside the adversarial ones; without it
-    random ones. ``latency``: the most allowed, such as "400 ns". ``input_format``: how the data
-    come, such as "s4.3", for a model whose inputs several different quantizers read.
+    random ones. ``latency``: the most allowed, such as "400 ns"; ``interval`` and ``axis``: see
+    `hairtrigger.rtl.design.compile_graph`. ``input_format``: how the data come, such as "s4.3", for
+    a model whose inputs several different quantizers read.
 
     Raises HairtriggerError of each kind: see `hairtrigger.errors`.
     """
-    goal = _goal(part, clock, latency)
+    goal = _goal(part, clock, latency, interval, axis)
     given = {"model": _content(model)}
     if events is not None:
         given["events"] = _content(events)
@@ -123,9 +129,10 @@ def compile_model(
     return finish(stages, origin, folder, reporter)
 
 
-def _goal(part: str, clock: str, latency: str | None) -> Goal:
+def _goal(part: str, clock: str, latency: str | None, interval: str, axis: int | None) -> Goal:
     limit = None if latency is None else parse_time(latency)
-    return Goal(find_part(part), parse_clock(clock), limit)
+    found = parse_clock(clock)
+    return Goal(find_part(part), found, limit, parse_interval(interval, found), axis)
 
 
 def _content(path: Path) -> str:

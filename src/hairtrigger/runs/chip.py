@@ -16,12 +16,13 @@ from hairtrigger.fixed import Fixed
 from hairtrigger.pipeline import Stage, Workplace
 from hairtrigger.records import read_record, to_text
 from hairtrigger.report.summary import Chip, Compared, Conversion, Proof, Resource, Synthesis
-from hairtrigger.targets import Clock, Part
+from hairtrigger.targets import PARTS, Clock, Part
 
 if TYPE_CHECKING:
     import numpy as np
 
     from hairtrigger.graph import Graph
+    from hairtrigger.rtl.design import Design
     from hairtrigger.tools.yosys import Resources
 
 GRAPH, MODEL = "graph.txt", "model.keras"
@@ -36,11 +37,20 @@ _GRAPH_SOURCES = ("fixed.py", "graph")
 
 @dataclass(frozen=True)
 class Goal:
-    """What the design is made for. ``latency_ns``: the most allowed, or None."""
+    """What the design is made for. ``latency_ns``: the most allowed, or None; ``interval``: clocks
+    from event to event; ``axis``: along which images enter, None for the longest."""
 
     part: Part
     clock: Clock
     latency_ns: float | None
+    interval: int = 1
+    axis: int | None = None
+
+    def design(self, graph: Graph) -> Design:
+        """A Graph compiled for it."""
+        from hairtrigger.rtl.design import compile_graph
+
+        return compile_graph(graph, self.part, self.clock, interval=self.interval, axis=self.axis)
 
 
 def chip_stages(
@@ -77,6 +87,7 @@ def chip_stages(
         _synthesise(work, goal)
 
     target = {"part": goal.part.name, "clock_mhz": goal.clock.mhz}
+    target |= {"interval": goal.interval, "axis": goal.axis}
     return [
         Stage(
             "convert",
@@ -180,11 +191,10 @@ def _convert(work: Workplace, model_file: Path, name: str, input_format: Fixed |
 
 def _build(work: Workplace, goal: Goal, seed: int) -> None:
     from hairtrigger.graph.stimulus import random_codes
-    from hairtrigger.rtl.design import compile_graph
     from hairtrigger.rtl.project import write_project
 
     graph = read_graph(work.inputs["convert"])
-    design = compile_graph(graph, goal.part, goal.clock)
+    design = goal.design(graph)
     if goal.latency_ns is not None and design.latency_ns > goal.latency_ns:
         raise UnsupportedError(
             f"the design takes {design.latency_ns:.5g} ns ({design.latency} clocks at "
@@ -212,7 +222,6 @@ def _verify(
 ) -> None:
     from hairtrigger.frontends.keras_file import load_model
     from hairtrigger.graph import encode
-    from hairtrigger.rtl.design import compile_graph
     from hairtrigger.verify import verify
 
     graph = read_graph(work.inputs["convert"])
@@ -228,7 +237,7 @@ def _verify(
         graph,
         codes,
         model=load_model(model_file),
-        design=compile_graph(graph, goal.part, goal.clock),
+        design=goal.design(graph),
         random_events=max(RANDOM, EVENTS - given),
         seed=seed,
         folder=work.run / "reproducers",
@@ -263,7 +272,31 @@ def _synthesise(work: Workplace, goal: Goal) -> None:
     project = work.inputs["build"] / "project"
     files = [project / "kernels.v", project / f"{chip.name}.v"]
     counted = yosys.synthesise(files, chip.name, family=goal.part.yosys_family)
+    require_room(counted, goal)
     (work.folder / "synthesis.json").write_text(to_text(synthesis_record(counted, goal.part)))
+
+
+def require_room(counted: Resources, goal: Goal) -> None:
+    """Raise UnsupportedError where a part has less of something than Yosys counts."""
+    used = {
+        "lut": counted.lut,
+        "ff": counted.ff,
+        "dsp": counted.dsp,
+        "bram18": counted.bram18_total,
+        "uram": counted.uram,
+    }
+    for name, count in used.items():
+        if count > getattr(goal.part, name):
+            larger = [p for p in PARTS if all(n <= getattr(p, r) for r, n in used.items())]
+            smallest = min(larger, key=lambda p: p.lut, default=None)
+            times = -(-count // getattr(goal.part, name)) if getattr(goal.part, name) else 0
+            longer = f"an interval of about {times * goal.interval} clocks" if times else ""
+            other = f"the part {smallest.name}" if smallest else "no known part holds it"
+            raise UnsupportedError(
+                f"the design needs {count:,} {name.upper()}, {goal.part.name} has "
+                f"{getattr(goal.part, name):,}",
+                "choose " + " or ".join(text for text in (longer, other) if text),
+            )
 
 
 def synthesis_record(counted: Resources, part: Part) -> Synthesis:
