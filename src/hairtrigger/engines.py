@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.backends.onnx import Border, content_key, shape_problems, to_onnx
 from hairtrigger.backends.onnx_session import Session
-from hairtrigger.errors import InputError, UnsupportedError
+from hairtrigger.errors import InputError, ToolError, UnsupportedError
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph.emulate import (
     Inputs,
@@ -32,17 +33,24 @@ from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import Input
 from hairtrigger.graph.steps import Registers
 
+if TYPE_CHECKING:
+    from hairtrigger.cpp.library import Library
+
+CPP = "cpp"
 FP32 = "onnxruntime-fp32"
 FP64 = "onnxruntime-fp64"
 EMULATOR = "emulator"
-ENGINES = (FP32, FP64, EMULATOR)
-"""Fastest first."""
+ENGINES = (CPP, FP32, FP64, EMULATOR)
+"""Fastest first. C++ has to be built, which takes seconds: without ``engine`` it runs where there
+are events enough to pay for that, or where it is built already; `Run.why` says which."""
 
 _CARRIERS = {FP32: FLOAT32, FP64: FLOAT64}
 
 CHUNK_BYTES = 4 << 20
 CHUNK_EVENTS = 4096
 """The largest tensor of a chunk takes at most so much in ONNX Runtime: chunks stay in caches."""
+CPP_CHUNK_EVENTS = 1 << 14
+"""C++ works on few events at once within a chunk; only inputs and outputs grow with it."""
 
 Prepare = Callable[[Input, NDArray[Any]], NDArray[np.integer[Any]]]
 """Codes of some events of an Input, in any integer dtype."""
@@ -65,13 +73,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a Graph is run: the engine, the reason for it, its loaded model, and events in a chunk
-    that keep memory small."""
+    """How a Graph is run: the engine, the reason for it, its loaded model or library, and events in
+    a chunk that keep memory small."""
 
     engine: str
     why: str
     session: Session | None
     chunk: int
+    library: Library | None = None
 
 
 def run(
@@ -91,8 +100,8 @@ def run(
     turn, from ``state`` on (None: reset). Raises `InputError` for inputs and arguments that
     cannot be used, `UnsupportedError` with all reasons for an engine that is not exact.
     """
-    plan = prepare(graph, engine)
     arrays = check_inputs(graph, inputs)
+    plan = prepare(graph, engine, len(arrays[0]) if arrays else 1)
     return _in_chunks(graph, plan, arrays, _encode, threads, chunk, state)
 
 
@@ -109,8 +118,8 @@ def run_codes(
 
     Codes that their type does not hold raise `InputError`.
     """
-    plan = prepare(graph, engine)
     arrays = check_inputs(graph, tuple(codes))
+    plan = prepare(graph, engine, len(arrays[0]) if arrays else 1)
     for op, x in zip(graph.input_ops, arrays, strict=True):
         if x.dtype.kind not in "iub":
             raise InputError(
@@ -120,21 +129,44 @@ def run_codes(
     return _in_chunks(graph, plan, arrays, _check, threads, chunk, state)
 
 
-def prepare(graph: Graph, engine: str | None = None) -> Plan:
-    """Choose the engine and load the model; equal Graphs share the last few.
+def prepare(graph: Graph, engine: str | None = None, events: int = 1) -> Plan:
+    """Choose the engine for so many events and load it; equal Graphs share the last few.
 
     Raises `UnsupportedError`, `InputError`; see `run`.
     """
-    return _plan(graph, engine)
+    if engine is not None:
+        choose_engine(graph, engine)
+        return _plan(graph, engine)
+    chosen, why = choose_engine(graph, None, events)
+    try:
+        return replace(_plan(graph, chosen), why=why)
+    except UnsupportedError as error:
+        if chosen != CPP:
+            raise
+        chosen, why = _without_building(graph)
+        return replace(_plan(graph, chosen), why=f"{error.problem}; {why}")
+
+
+_built: OrderedDict[Graph, None] = OrderedDict()
+"""Graphs whose C++ this process has loaded."""
 
 
 @lru_cache(maxsize=8)
-def _plan(graph: Graph, wanted: str | None) -> Plan:
-    engine, why = choose_engine(graph, wanted)
-    if wanted is None:
-        return replace(_plan(graph, engine), why=why)
+def _plan(graph: Graph, engine: str) -> Plan:
+    why = "it was asked for"
     if engine == EMULATOR:
         return Plan(engine, why, None, chunk_size(graph))
+    if engine == CPP:
+        from hairtrigger.cpp.library import compile_graph
+
+        library = compile_graph(graph)
+        _built[graph] = None
+        while len(_built) > 8:
+            _built.popitem(last=False)
+        tensors = [graph.nodes[n] for n in (*graph.inputs, *graph.outputs)]
+        largest = max(node.type.size for node in tensors)
+        chunk = min(CPP_CHUNK_EVENTS, max(1, CHUNK_BYTES // (8 * largest)))
+        return Plan(engine, why, None, chunk, library)
     model = to_onnx(graph, carrier=_CARRIERS[engine], border=Border.CODES)
     name = f"the model of Graph {graph.name!r}"
     session = Session(graph, model.SerializeToString(), content_key(graph), name)
@@ -143,8 +175,9 @@ def _plan(graph: Graph, wanted: str | None) -> Plan:
     return Plan(engine, why, session, chunk)
 
 
-def choose_engine(graph: Graph, engine: str | None = None) -> tuple[str, str]:
-    """The engine that runs a Graph, and why. Raises `UnsupportedError`, `InputError`; see `run`."""
+def choose_engine(graph: Graph, engine: str | None = None, events: int = 1) -> tuple[str, str]:
+    """The engine that runs so many events of a Graph, and why. Raises `UnsupportedError`,
+    `InputError`; see `run`."""
     if engine is not None:
         if engine not in ENGINES:
             raise InputError(
@@ -158,6 +191,29 @@ def choose_engine(graph: Graph, engine: str | None = None) -> tuple[str, str]:
                 "Leave engine=None to have the fastest exact one, or quantize to fewer bits.",
             )
         return engine, "it was asked for"
+    if graph in _built:
+        return CPP, "cpp is built already"
+    other, why = _without_building(graph)
+    from hairtrigger.cpp.cost import build_seconds, events_to_pay
+
+    least = events_to_pay(graph, {FP32: 32, FP64: 64}.get(other))
+    if events < least:
+        return other, f"{why}; cpp would pay from about {least:.2g} events on"
+    try:
+        from hairtrigger.tools.compiler import find_compiler
+
+        find_compiler()
+    except ToolError as error:
+        return other, f"{why}; cpp would pay, but {error.problem}"
+    seconds = build_seconds(graph)
+    return CPP, (
+        f"cpp pays: building it takes about {seconds:.2g} s, less than it saves on {events} events "
+        f"({why})"
+    )
+
+
+def _without_building(graph: Graph) -> tuple[str, str]:
+    """The fastest exact engine of those that need no compiler, and why."""
     refused: list[str] = []
     for name in (FP32, FP64):
         reasons = _reasons(graph, name)
@@ -170,7 +226,7 @@ def choose_engine(graph: Graph, engine: str | None = None) -> tuple[str, str]:
 
 def _reasons(graph: Graph, engine: str) -> list[str]:
     """Why an engine cannot run a Graph exactly; empty if it can."""
-    if engine == EMULATOR:
+    if engine in (EMULATOR, CPP):
         return []
     return shape_problems(graph) or list(float_exact(graph, _CARRIERS[engine]).reasons)
 
@@ -184,6 +240,16 @@ def _check(op: Input, part: NDArray[Any]) -> NDArray[np.integer[Any]]:
     codes = part.astype(np.int64, copy=False)
     check_codes(op.type, codes)
     return codes
+
+
+def _for_library(
+    library: Library, number: int, op: Input, part: NDArray[Any], prepare_part: Prepare
+) -> NDArray[np.integer[Any]]:
+    """Codes in the dtype that compiled C++ takes. It checks codes and encodes floats by itself."""
+    if prepare_part is _check and part.dtype == library.in_dtypes[number]:
+        return part
+    codes = library.encode(number, part) if prepare_part is _encode else None
+    return prepare_part(op, part) if codes is None else codes
 
 
 def _in_chunks(
@@ -207,7 +273,18 @@ def _in_chunks(
     def work(start: int) -> None:
         nonlocal held
         part = slice(start, start + step)
-        codes = [prepare_part(op, x[part]) for op, x in zip(graph.input_ops, arrays, strict=True)]
+        pieces = [x[part] for x in arrays]
+        if plan.library is not None:
+            ready = [
+                _for_library(plan.library, n, op, x, prepare_part)
+                for n, (op, x) in enumerate(zip(graph.input_ops, pieces, strict=True))
+            ]
+            results, after = plan.library.steps_from(ready, held)
+            held = after if not graph.pure else held
+            for out, result in zip(outs, results, strict=True):
+                out[part] = result
+            return
+        codes = [prepare_part(op, x) for op, x in zip(graph.input_ops, pieces, strict=True)]
         if plan.session is None:
             whole = [x.astype(np.int64, copy=False) for x in codes]
             results, held = emulate_steps(graph, whole, held)
