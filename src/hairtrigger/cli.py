@@ -142,6 +142,9 @@ def compile_(
     latency: Limit = None,
     interval: Interval = "1",
     axis: Axis = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Write an AXI4-Stream wrapper too.", show_default=False)
+    ] = False,
     events: Annotated[
         Path | None,
         typer.Option(
@@ -183,6 +186,7 @@ def compile_(
                 latency=latency,
                 interval=interval,
                 axis=axis,
+                stream=stream,
                 events=events,
                 input_format=input_format,
                 seed=seed,
@@ -211,6 +215,58 @@ def report(
         from hairtrigger.runs import render_again
 
         _show(render_again(folder, figure))
+
+
+@app.command()
+def fuzz(
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="How long to draw Graphs and check them.")
+    ] = 5.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="Draws the same Graphs again. [default: a new one]",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the reproducers of differences go.")
+    ] = Path("reproducers"),
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            help="Check one saved reproducer again, and nothing else.",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Try random Graphs in every pass, engine and simulated design: all must give equal integers.
+
+    Ends with code 1 where one does not, and saves the smallest Graph and events that show it.
+    """
+    with _told(debug):
+        from rich.console import Console
+
+        from hairtrigger.fuzz import run as fuzzer
+
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        if replay is not None:
+            error = fuzzer.replay(replay)
+            print("It holds now." if error is None else f"Still there: {error}")
+            raise typer.Exit(int(error is not None))
+        drawn = fuzzer.new_seed() if seed is None else seed
+        console.print(f"seed {drawn}", markup=False)
+        done = fuzzer.fuzz(minutes, drawn, out, say=lambda text: console.print(text, markup=False))
+        for line in done.summary():
+            print(line)
+        if done.findings:
+            raise typer.Exit(1)
+        if done.interrupted:
+            raise typer.Exit(INTERRUPTED)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,19 @@ from hairtrigger.fixed import IntArray
 from hairtrigger.graph.emulate import emulate_codes
 from hairtrigger.rtl.bits import Packed, pack
 from hairtrigger.rtl.design import Design
+from hairtrigger.rtl.stream import stream_name, stream_verilog
 from hairtrigger.rtl.verilog import span
 
 
-def write_project(design: Design, folder: Path, vectors: Sequence[IntArray]) -> tuple[Path, ...]:
+def write_project(
+    design: Design, folder: Path, vectors: Sequence[IntArray], *, stream: bool = False
+) -> tuple[Path, ...]:
     """Write all files of a project into ``folder`` and return their paths.
 
     ``vectors``: input codes, one array (events, *shape) for each Input, for the testbench; the
-    emulator's outputs stand beside them. Raises `StorageError` where the folder cannot be written.
+    emulator's outputs stand beside them. ``stream``: in a folder of that name the design once more,
+    with a clock enable and an AXI4-Stream wrapper. Raises `StorageError` where the folder cannot be
+    written, `UnsupportedError` for a design that cannot be a stream.
     """
     stimulus = pack(design.in_types, design.in_words(tuple(vectors)))
     answers = pack(design.out_types, emulate_codes(design.graph, vectors))
@@ -33,8 +39,13 @@ def write_project(design: Design, folder: Path, vectors: Sequence[IntArray]) -> 
         "build.tcl": vivado_script(design),
         "graph.txt": str(design.graph),
     }
+    if stream:
+        held = replace(design, stall=True)
+        texts["stream/kernels.v"] = held.kernels_verilog
+        texts[f"stream/{design.name}.v"] = held.top_verilog
+        texts[f"stream/{stream_name(design)}.v"] = stream_verilog(held)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "stream" if stream else folder).mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:

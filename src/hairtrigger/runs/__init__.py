@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,7 @@ def compile_model(
     latency: str | None = None,
     interval: str = "1",
     axis: int | None = None,
+    stream: bool = False,
     events: Path | None = None,
     input_format: str | None = None,
     seed: int = 1,
@@ -105,12 +107,13 @@ def compile_model(
 
     ``events``: a .npy file (events, *shape) to verify with beside the adversarial ones; without it
     random ones. ``latency``: the most allowed, such as "400 ns"; ``interval`` and ``axis``: see
-    `hairtrigger.rtl.design.compile_graph`. ``input_format``: how the data come, such as "s4.3", for
-    a model whose inputs several different quantizers read.
+    `hairtrigger.rtl.design.compile_graph`; ``stream``: write an AXI4-Stream wrapper too.
+    ``input_format``: how the data come, such as "s4.3", for a model whose inputs several different
+    quantizers read.
 
     Raises HairtriggerError of each kind: see `hairtrigger.errors`.
     """
-    goal = _goal(part, clock, latency, interval, axis)
+    goal = replace(_goal(part, clock, latency, interval, axis), stream=stream)
     given = {"model": _content(model)}
     if events is not None:
         given["events"] = _content(events)

@@ -38,13 +38,15 @@ _GRAPH_SOURCES = ("fixed.py", "graph")
 @dataclass(frozen=True)
 class Goal:
     """What the design is made for. ``latency_ns``: the most allowed, or None; ``interval``: clocks
-    from event to event; ``axis``: along which images enter, None for the longest."""
+    from event to event; ``axis``: along which images enter, None for the longest; ``stream``: is
+    an AXI4-Stream wrapper wanted."""
 
     part: Part
     clock: Clock
     latency_ns: float | None
     interval: int = 1
     axis: int | None = None
+    stream: bool = False
 
     def design(self, graph: Graph) -> Design:
         """A Graph compiled for it."""
@@ -102,7 +104,7 @@ def chip_stages(
             "build",
             "Write Verilog",
             build,
-            {**target, "latency_ns": goal.latency_ns, "seed": seed},
+            {**target, "latency_ns": goal.latency_ns, "seed": seed, "stream": goal.stream},
             ("convert",),
             (*_GRAPH_SOURCES, "rtl", "targets", "runs/chip.py"),
             ("da4ml",),
@@ -201,7 +203,8 @@ def _build(work: Workplace, goal: Goal, seed: int) -> None:
             f"{goal.clock}), where {goal.latency_ns:g} ns are allowed",
             "make the network shallower or its numbers narrower, or choose another clock",
         )
-    write_project(design, work.folder / "project", random_codes(graph, VECTORS, seed))
+    vectors = random_codes(graph, VECTORS, seed)
+    write_project(design, work.folder / "project", vectors, stream=goal.stream)
     record = Chip(
         name=design.name,
         part=goal.part.name,

@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hairtrigger.errors import InputError, ToolError
@@ -83,6 +84,33 @@ def build(
             f"in_bits={in_bits}, out_bits={out_bits}: a port has at least 1 bit",
             "give the widths of in_data and out_data",
         )
+    widths = (f"-DHT_IN_BITS={in_bits}", f"-DHT_OUT_BITS={out_bits}")
+
+    def check(header: Path) -> None:
+        _check_ports(header, top, in_bits, out_bits)
+
+    program = build_program(
+        files, top, _HARNESS, widths, check, folder, jobs=jobs, timeout_s=timeout_s
+    )
+    return Simulator(program, top, in_bits, out_bits, version())
+
+
+def build_program(
+    files: Sequence[Path],
+    top: str,
+    harness: Path,
+    defines: Sequence[str],
+    check: Callable[[Path], None],
+    folder: Path | None = None,
+    *,
+    jobs: int = compiler.JOBS,
+    timeout_s: float | None = None,
+) -> Path:
+    """Compile ``top`` with a C++ harness, once for equal sources, tools and ``defines``.
+
+    ``check`` is given Verilator's header of the top module, to refuse wrong ports. Gives the path
+    of the program; raises as `build` does.
+    """
     sources = _sources(files)
     cxx = compiler.find_compiler()
     texts = [source.read_bytes() for source in sources]
@@ -93,56 +121,66 @@ def build(
                 "put the content into the module, or give all Verilog files as sources",
             )
     flags = [*_CXX_FLAGS, *_FAST, *_SLOW, *_verilate_flags(top)]
-    tools = [version(), *cxx.command, cxx.version, *flags, _HARNESS.read_text()]
-    key = cache.content_key([top, str(in_bits), str(out_bits), *tools, *texts])
+    tools = [version(), *cxx.command, cxx.version, *flags, harness.read_text()]
+    key = cache.content_key([top, *defines, *tools, *texts])
     where = folder if folder is not None else cache.cache_folder()
 
     def fill(path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="hairtrigger-build-") as work:
-            program = _compile(sources, top, in_bits, out_bits, Path(work), cxx, jobs, timeout_s)
+            made = _Build(top, harness, tuple(defines), check, cxx, jobs, timeout_s)
+            program = _compile(made, sources, Path(work))
             shutil.copy2(program, path / program.name)
 
-    entry = cache.obtain(where, "simulator", key, fill)
-    return Simulator(entry / "simulator", top, in_bits, out_bits, version())
+    return cache.obtain(where, "simulator", key, fill) / "simulator"
 
 
-def _compile(
-    sources: list[Path],
-    top: str,
-    in_bits: int,
-    out_bits: int,
-    work: Path,
-    cxx: compiler.Compiler,
-    jobs: int,
-    timeout_s: float | None,
-) -> Path:
-    obj = work / "obj"
+@dataclass(frozen=True)
+class _Build:
+    """What `build_program` was asked for."""
+
+    top: str
+    harness: Path
+    defines: tuple[str, ...]
+    check: Callable[[Path], None]
+    cxx: compiler.Compiler
+    jobs: int
+    timeout_s: float | None
+
+
+def _compile(made: _Build, sources: list[Path], work: Path) -> Path:
+    obj, timeout_s = work / "obj", made.timeout_s
     done = _verilator(
-        ["--cc", *_verilate_flags(top), "--Mdir", obj, *sources], folder=work, timeout_s=timeout_s
+        ["--cc", *_verilate_flags(made.top), "--Mdir", obj, *sources],
+        folder=work,
+        timeout_s=timeout_s,
     )
     if done.status != 0:
-        raise _refused(f"Verilator refused {top}", done)
-    _check_ports(obj / "Vtop.h", top, in_bits, out_bits)
+        raise _refused(f"Verilator refused {made.top}", done)
+    made.check(obj / "Vtop.h")
     include = ("-I", str(root() / "include"), "-I", str(obj))
-    widths = (f"-DHT_IN_BITS={in_bits}", f"-DHT_OUT_BITS={out_bits}")
     slow = sorted(obj.glob("*__Slow.cpp"))
     fast = sorted(set(obj.glob("*.cpp")) - set(slow))
     # Small files share a translation unit: reading Verilator's headers takes most of their time.
-    bundles = [(_FAST, bundle) for bundle in _bundles([_HARNESS, *fast])]
+    bundles = [(_FAST, bundle) for bundle in _bundles([made.harness, *fast])]
     bundles += [(_SLOW, bundle) for bundle in _bundles(slow)]
     if sum(path.stat().st_size for path in (*fast, *slow)) < _BUNDLE_BYTES:
-        bundles = [(_FAST, [_HARNESS, *fast, *slow])]
+        bundles = [(_FAST, [made.harness, *fast, *slow])]
     units = []
     for number, (flags, bundle) in enumerate(bundles):
         source = work / f"unit{number}.cpp"
         source.write_text("".join(f'#include "{path}"\n' for path in bundle))
         units.append(compiler.Unit(source, work / f"unit{number}.o", flags))
     compiler.compile_objects(
-        cxx, units, [*_CXX_FLAGS, *include, *widths], folder=work, jobs=jobs, timeout_s=timeout_s
+        made.cxx,
+        units,
+        [*_CXX_FLAGS, *include, *made.defines],
+        folder=work,
+        jobs=made.jobs,
+        timeout_s=timeout_s,
     )
     program = work / "simulator"
-    runtime = _runtime(cxx, jobs)
-    compiler.link(cxx, [*(unit.object for unit in units), *runtime], program, ["-pthread"])
+    runtime = _runtime(made.cxx, made.jobs)
+    compiler.link(made.cxx, [*(unit.object for unit in units), *runtime], program, ["-pthread"])
     return program
 
 
