@@ -142,6 +142,18 @@ def compile_(
     latency: Limit = None,
     interval: Interval = "1",
     axis: Axis = None,
+    pareto: Annotated[
+        bool,
+        typer.Option(
+            "--pareto",
+            help="Draw latency against the clock too: pareto.svg, .csv, .json beside the report.",
+            show_default=False,
+        ),
+    ] = False,
+    intervals: Annotated[
+        str,
+        typer.Option("--intervals", help="For --pareto: intervals, with commas between them."),
+    ] = "1",
     stream: Annotated[
         bool, typer.Option("--stream", help="Write an AXI4-Stream wrapper too.", show_default=False)
     ] = False,
@@ -187,6 +199,7 @@ def compile_(
                 interval=interval,
                 axis=axis,
                 stream=stream,
+                pareto=tuple(intervals.split(",")) if pareto else (),
                 events=events,
                 input_format=input_format,
                 seed=seed,
@@ -195,6 +208,8 @@ def compile_(
                 reporter=reporter,
             )
         _show(made)
+        if pareto:
+            _show_curve(made.folder)
 
 
 @app.command()
@@ -346,6 +361,34 @@ def _reporter() -> Iterator[Reporter]:
         return
     with Bars(console) as bars:
         yield bars
+
+
+def _show_curve(folder: Path) -> None:
+    """The points of latency against clock."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hairtrigger.runs.curve import FILES, efficient, read_points
+
+    points = read_points(folder)
+    best = efficient(points)
+    columns = ("MHz (estimate)", "interval", "clocks", "ns", "register bits", "")
+    table = Table(*columns, box=None)
+    for point in points:
+        if point.latency is None:
+            numbers = ("", "", "", point.limit)
+        else:
+            mark = "beaten by none" if point in best else ""
+            numbers = (
+                f"{point.latency}",
+                f"{point.latency_ns:.1f}",
+                f"{point.register_bits:,}",
+                mark,
+            )
+        table.add_row(f"{point.clock_mhz:g}", f"{point.interval}", *numbers)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"Latency against clock: {folder / FILES[2]}", markup=False)
 
 
 def _show(made: Report) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -235,3 +235,27 @@ def _window(image: np.ndarray) -> tuple[int, int]:
     size = min(max(SHOWN_STRIPS, int(np.ptp(strips)) + 32), image.shape[1])
     first = min(max(middle - size // 2, 0), image.shape[1] - size)
     return first, first + size
+
+
+def draw_latency(
+    lines: Mapping[str, Sequence[tuple[float, float]]], best: Sequence[tuple[float, float]]
+) -> str:
+    """Latency in ns against clock in MHz; ``best`` are ringed. That a clock is reached is an
+    estimate, and the axis says so."""
+
+    def paint(axes: Any) -> None:
+        for number, (label, points) in enumerate(lines.items()):
+            if points:
+                x, y = zip(*points, strict=True)
+                style = {"color": COLOURS[(number + 1) % len(COLOURS)], "label": label}
+                axes.plot(x, y, marker=MARKERS[number % len(MARKERS)], **style)
+        if best:
+            x, y = zip(*best, strict=True)
+            ring = {"s": 60, "facecolors": "none", "edgecolors": COLOURS[0], "linewidths": 0.8}
+            axes.scatter(x, y, label="beaten by none", zorder=3, **ring)
+        axes.set_xlabel("clock [MHz] (that it is reached is an estimate)")
+        axes.set_ylabel("latency [ns]")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="upper right")
+
+    return _draw("latency", "Latency against clock", 5.2, 3.6, paint)

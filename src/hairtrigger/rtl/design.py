@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.types import Range, TensorType
@@ -14,6 +15,7 @@ from hairtrigger.rtl import bits
 from hairtrigger.rtl.bits import bus_bits
 from hairtrigger.rtl.kernels import hull, spans_of
 from hairtrigger.rtl.lower import lower
+from hairtrigger.rtl.pareto import fastest_clock
 from hairtrigger.rtl.pipeline import Timed, place_registers
 from hairtrigger.rtl.schedule import Slabs
 from hairtrigger.rtl.verilog import kernel_text, top_text
@@ -159,5 +161,13 @@ def compile_graph(
     model = delay_model(part)
     usable = clock.period_ns - model.register_overhead
     lowered = lower(graph, clocks, axis)
-    top = place_registers(lowered.module, model, usable)
+    try:
+        top = place_registers(lowered.module, model, usable)
+    except UnsupportedError as error:
+        fastest = fastest_clock(lowered, part)
+        raise UnsupportedError(
+            error.problem,
+            f"The fastest clock that works is about {fastest:.0f} MHz (estimate); else make that "
+            "part narrower.",
+        ) from None
     return Design(graph, part, clock, top, lowered.slabs, clocks, lowered.time, stall)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hairtrigger.errors import InputError, StorageError
 from hairtrigger.progress import Reporter
 from hairtrigger.runs.chip import EVENTS, MODEL, Goal, chip_stages, design_name, parse_format
+from hairtrigger.runs.curve import curve_stage
 from hairtrigger.runs.gather import Report, finish, origin_of, render_again
 from hairtrigger.runs.learn import evaluation_stage, samples_of, test_events, training_stages
 from hairtrigger.targets import find_part, parse_clock, parse_interval, parse_time
@@ -96,6 +97,7 @@ def compile_model(
     interval: str = "1",
     axis: int | None = None,
     stream: bool = False,
+    pareto: tuple[str, ...] = (),
     events: Path | None = None,
     input_format: str | None = None,
     seed: int = 1,
@@ -107,7 +109,8 @@ def compile_model(
 
     ``events``: a .npy file (events, *shape) to verify with beside the adversarial ones; without it
     random ones. ``latency``: the most allowed, such as "400 ns"; ``interval`` and ``axis``: see
-    `hairtrigger.rtl.design.compile_graph`; ``stream``: write an AXI4-Stream wrapper too.
+    `hairtrigger.rtl.design.compile_graph`; ``stream``: write an AXI4-Stream wrapper too;
+    ``pareto``: intervals for which latency is drawn against the clock.
     ``input_format``: how the data come, such as "s4.3", for a model whose inputs several different
     quantizers read.
 
@@ -129,6 +132,9 @@ def compile_model(
         given=given,
     )
     origin = origin_of(f"{model.name} on {goal.part.name}", goal, seed, command, model=model.name)
+    if pareto:
+        intervals = tuple(dict.fromkeys(parse_interval(text, goal.clock) for text in pareto))
+        stages.append(curve_stage(goal, intervals))
     return finish(stages, origin, folder, reporter)
 
 

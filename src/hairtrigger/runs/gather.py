@@ -41,6 +41,7 @@ from hairtrigger.report.summary import (
     summary_text,
 )
 from hairtrigger.runs.chip import GRAPH, Goal
+from hairtrigger.runs.curve import show_files
 
 if TYPE_CHECKING:
     from hairtrigger.report.page import Pictures
@@ -89,6 +90,8 @@ def finish(
     for name in (PAGE, SUMMARY):
         write_whole(folder / name, (made / name).read_text(encoding="utf-8"))
     _show_project(finished["build"], folder)
+    if "pareto" in finished:
+        show_files(finished["pareto"], folder)
     return Report(folder, folder / PAGE, read_summary(folder / SUMMARY))
 
 
