@@ -145,7 +145,7 @@ def test_random_graphs_with_registers(interval: int, tmp_path: Path) -> None:
 
 def test_a_loop_that_takes_longer_than_a_clock_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="Register 'pedestal'") as caught:
-        compile_graph(pedestals(2, 2), clock="900 MHz")
+        compile_graph(pedestals(2, 2), clock="400 MHz")
     found = re.search(r"about (\d+) MHz", caught.value.fix)
     assert found
     compile_graph(pedestals(2, 2), clock=f"{int(found[1]) - 1} MHz")
