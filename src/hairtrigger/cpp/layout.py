@@ -120,8 +120,15 @@ def _followers(program: Program, owner: Ints) -> Ints:
     count = len(program.low)
     follower = np.full(count, -1, dtype=np.int64)
     leader = np.full(count, -1, dtype=np.int64)
-    wishes: list[list[tuple[int, Ints, Ints]]] = [[] for _ in program.tensors]
+    wishes: list[list[tuple[float, Ints, Ints]]] = [[] for _ in program.tensors]
     done = [False] * len(program.tensors)
+
+    # Where one body serves all channels, elements follow each other; else positions do.
+    merged = [len(tensor.shape) < 2 for tensor in program.tensors]
+    for kernel in program.kernels:
+        n = int(owner[kernel.writes[0, 0]])
+        whole = kernel.writes.shape[1] == 1 and 2 * len(kernel.writes) > program.tensors[n].size
+        merged[n] = merged[n] or whole
 
     def finish(n: int) -> None:
         """Grant the wishes about a tensor, those of the longest runs first."""
@@ -132,7 +139,7 @@ def _followers(program: Program, owner: Ints) -> Ints:
         for _, a, b in sorted(wishes[n], key=lambda wish: -wish[0]):
             _grant(a, b, follower, leader)
         if len(tensor.shape) > 0 and tensor.size > 1:
-            step = tensor.shape[-1] if len(tensor.shape) > 1 else 1
+            step = 1 if merged[n] else tensor.shape[-1]
             a = tensor.first + np.arange(tensor.size - step)
             both = (owner[a] >= 0) & (owner[a + step] >= 0)
             _grant(a[both], (a + step)[both], follower, leader)
@@ -156,7 +163,9 @@ def _followers(program: Program, owner: Ints) -> Ints:
             a, b = a[inside], b[inside]
             same = owner[a] == owner[b]
             if same.any():
-                wishes[int(owner[a[same][0]])].append((len(pairs), a[same], b[same]))
+                chains = len(row_of) - len(pairs)
+                wish = (len(row_of) / chains, a[same], b[same])
+                wishes[int(owner[a[same][0]])].append(wish)
     for n in range(len(program.tensors)):
         finish(n)
     return follower

@@ -8,7 +8,7 @@ whose reads have equal intervals, and whose formats are equal, share one body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -19,7 +19,9 @@ from hairtrigger.cpp.body import Body, Value
 from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import Fixed, IntArray
 from hairtrigger.graph import linear, moves, ops
+from hairtrigger.graph.exact import intervals
 from hairtrigger.graph.graph import Graph, Node
+from hairtrigger.graph.types import Range, TensorType
 
 Ints = NDArray[np.int64]
 
@@ -93,7 +95,14 @@ class Stager:
     """Walks through a Graph and makes the `Program`."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+        ranges = intervals(graph)
+        nodes = [
+            replace(node, type=alike(node.op, ranges[node.operands[0]]))
+            if isinstance(node.op, ops.Quantize)
+            else node
+            for node in graph.nodes
+        ]
+        self.graph = graph = replace(graph, nodes=tuple(nodes))
         self.program = Program(graph.name)
         self.kind = np.zeros(1, dtype=np.int64)
         """For each element the number of its (low, high, fraction)."""
@@ -134,7 +143,8 @@ class Stager:
         """New elements with these intervals, of a new tensor or constants; their numbers."""
         program = self.program
         owner = len(program.tensors) if tensor else -1
-        self.owner = np.concatenate([self.owner, np.full(low.size, owner, dtype=np.int64)])
+        owners = np.where(low.ravel() != high.ravel(), owner, -1)
+        self.owner = np.concatenate([self.owner, owners])
         first = len(program.low)
         program.low = np.concatenate([program.low, low.ravel()])
         program.high = np.concatenate([program.high, high.ravel()])
@@ -196,6 +206,7 @@ class Stager:
         signature = np.concatenate([kinds, owners, *formats], axis=1)
         zeros = np.zeros(prod(shape), dtype=np.int64)
         out = self._grow(zeros, zeros, zeros).reshape(sites, channels)
+        self.owner[out] = len(self.program.tensors)
         self.program.tensors.append(Tensor(int(out.flat[0]), shape))
         stage = _Stage(self, head, nodes, links, channels, all_reads, kinds, out)
         stage.make(_classes(signature))
@@ -417,6 +428,8 @@ class _Stage:
             program.low[column], program.high[column] = low, high
             program.fraction[column] = fraction
             stager.kind[column] = stager._number(low, high, fraction)
+            if value.constant:
+                stager.owner[column] = -1
         kept = [n for n, value in enumerate(values) if not value.constant]
         if kept:
             label = "; ".join(dict.fromkeys(type(node.op).__name__ for node in self.nodes))
@@ -453,6 +466,30 @@ def element(body: Body, node: Node, operands: Sequence[Value], place: int) -> Va
 def stages(graph: Graph) -> Program:
     """The program of a Graph. Raises `UnsupportedError` where it would be too large."""
     return Stager(graph).run()
+
+
+def alike(op: ops.Quantize, x: Range) -> TensorType:
+    """The formats of a Quantize, made equal along the positions of each channel where that changes
+    no value of an operand in ``x``: borders of an image often have narrower ones for no need."""
+    t = op.type
+    if op.type.single is not None or len(t.shape) < 2:
+        return t
+    k, i, f = (a.reshape(-1, t.shape[-1]).copy() for a in (t.signed, t.integer, t.fraction))
+    forced = op.overflows(x).reshape(k.shape)
+    alive = k + i + f > 0
+    same = np.stack([k == k[0], i == i[0], f == f[0]]).all(axis=(0, 1))
+    for c in np.flatnonzero(~same):
+        fixed, free = forced[:, c], ~forced[:, c] & alive[:, c]
+        # Where something overflows the format must stay; elsewhere a wider one does as well.
+        used = fixed if fixed.any() else free
+        if not used.any():
+            continue
+        signed, whole, steps = k[used, c].max(), i[used, c].max(), f[used, c].max()
+        kept = (k[fixed, c] == signed) & (i[fixed, c] == whole) & (f[fixed, c] == steps)
+        fits = (k[free, c] <= signed) & (i[free, c] <= whole) & (f[free, c] == steps)
+        if kept.all() and fits.all():
+            k[:, c], i[:, c], f[:, c] = signed, whole, steps
+    return TensorType(t.shape, *(a.reshape(t.shape) for a in (k, i, f)))
 
 
 def _used(graph: Graph) -> frozenset[int]:
