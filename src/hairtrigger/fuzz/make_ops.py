@@ -163,11 +163,15 @@ class OpMaker:
         if self.pick([True, True, False]):
             # Near the operand's format, so that rounding and overflow are both common.
             cut, clip = self.number(-1, 4), self.number(-2, 3)
-            width = np.minimum(t.width - cut - clip, self.max_bits)
-            signed = t.signed & (width > 0)
-            target = TensorType(
-                t.shape, signed, width - signed - t.fraction + cut, t.fraction - cut
-            )
+            signed, integer, fraction = t.signed, t.integer, t.fraction
+            if self.by_channel and t.shape:
+                apart = tuple(range(len(t.shape) - 1))
+                signed, integer, fraction = (
+                    x.max(axis=apart, keepdims=True) for x in (signed, integer, fraction)
+                )
+            width = np.minimum(signed + integer + fraction - cut - clip, self.max_bits)
+            signed = signed & (width > 0)
+            target = TensorType(t.shape, signed, width - signed - fraction + cut, fraction - cut)
         unsigned = bool((~target.signed & (target.width > 0)).any())
         return self.add_op(ops.Quantize(target, *self.modes(unsigned)), x)
 
