@@ -20,7 +20,6 @@ from hairtrigger import engines
 from hairtrigger.backends.rtl import simulate
 from hairtrigger.cpp import library as cpp
 from hairtrigger.cpp.source import Source, write_source
-from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import IntArray
 from hairtrigger.fuzz.batch import Batch
 from hairtrigger.fuzz.case import Case, Codes, Difference, compare
@@ -29,7 +28,11 @@ from hairtrigger.graph.emulate import check_codes, emulate_nodes
 from hairtrigger.graph.exact import intervals
 from hairtrigger.graph.passes import PASSES, optimise
 from hairtrigger.graph.steps import Registers
+from hairtrigger.rtl.bits import pack, unpack
 from hairtrigger.rtl.design import Design, compile_graph
+from hairtrigger.rtl.stream import stream_bytes, stream_name, stream_verilog
+from hairtrigger.tools import verilator
+from hairtrigger.tools.axis import build_stream
 
 Outcome = Exception | None
 Run = Callable[[Sequence[Case], Path], list[Outcome]]
@@ -38,12 +41,13 @@ Run = Callable[[Sequence[Case], Path], list[Outcome]]
 @dataclass(frozen=True)
 class Check:
     """``run`` takes cases and a folder for what is compiled; ``slow``: it calls a compiler;
-    ``refuses``: it may raise `UnsupportedError`."""
+    ``refuses``: it may raise `UnsupportedError`; ``every``: it takes every so many-th case."""
 
     name: str
     run: Run
     slow: bool = False
     refuses: bool = False
+    every: int = 1
 
 
 def one_by_one(check: Callable[[Case], None]) -> Run:
@@ -94,15 +98,23 @@ def check_emulator(case: Case) -> None:
         low, high = reach.at(node.type.lsb)
         if (values[place] < low).any() or (values[place] > high).any():
             raise Difference(f"%{place} leaves the interval that was worked out for it.")
-    rng = np.random.default_rng(case.seed)
-    cuts = [0, *sorted(rng.integers(0, case.events, 3, endpoint=True).tolist()), case.events]
     held: Registers | None = None
     parts: list[Codes] = []
-    for start, stop in pairwise(cuts):
-        outs, held = emulate_steps(graph, [x[start:stop] for x in case.codes], held)
+    for part in _parts(case):
+        outs, held = emulate_steps(graph, part, held)
         parts.append(outs)
-    whole = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-    compare("the emulator in parts", case.expected, whole)
+    compare("the emulator in parts", case.expected, _joined(parts))
+
+
+def _parts(case: Case) -> list[Codes]:
+    """The events in four parts, some of which may be empty."""
+    rng = np.random.default_rng(case.seed)
+    cuts = [0, *sorted(rng.integers(0, case.events, 3, endpoint=True).tolist()), case.events]
+    return [tuple(x[a:b] for x in case.codes) for a, b in pairwise(cuts)]
+
+
+def _joined(parts: Sequence[Codes]) -> Codes:
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
 def check_passes(case: Case) -> None:
@@ -155,17 +167,15 @@ CPP_FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fno-exceptions", "-fno-rtti", "-w")
 
 
 def check_cpp(cases: Sequence[Case], folder: Path) -> list[Outcome]:
-    """The C++ of all cases in one library: all events at once, and one alone."""
+    """The C++ of all cases in one library, in parts of any size."""
     found: list[Outcome] = [None] * len(cases)
     sources: dict[int, tuple[Graph, Source]] = {}
     for n, case in enumerate(cases):
-        if not case.graph.inputs or not case.graph.pure:
-            found[n] = UnsupportedError("Only pure Graphs with inputs are compiled here.")
-            continue
         named = dataclasses.replace(case.graph, name=f"g{n}")
+        wide = (None, 1, 4, 8, 16, 32, 64)[case.seed % 7]
         try:
-            sources[n] = named, write_source(named)
-        except UnsupportedError as error:
+            sources[n] = named, write_source(named, wide=wide)
+        except Exception as error:
             found[n] = error
     if not sources:
         return found
@@ -176,10 +186,13 @@ def check_cpp(cases: Sequence[Case], folder: Path) -> list[Outcome]:
 
 
 def _run_cpp(case: Case, library: cpp.Library) -> None:
-    codes = [x.astype(d) for x, d in zip(case.codes, library.in_dtypes, strict=True)]
-    compare("C++", case.expected, [x.astype(np.int64) for x in library(*codes)])
-    alone = [x.astype(np.int64) for x in library(*(x[-1:] for x in codes))]
-    compare("C++ of the last event alone", [x[-1:] for x in case.expected], alone)
+    held: Registers | None = None
+    parts: list[Codes] = []
+    for part in _parts(case):
+        outs, held = library.steps_from(part, held)
+        parts.append(tuple(x.astype(np.int64) for x in outs))
+    compare("C++", case.expected, _joined(parts))
+    compare("registers after C++", emulate_steps(case.graph, case.codes)[1], held or ())
 
 
 # --- Verilog -------------------------------------------------------------------------------------
@@ -213,9 +226,9 @@ def check_verilog(cases: Sequence[Case], folder: Path) -> list[Outcome]:
     return found
 
 
-def _design(case: Case, name: str) -> Design:
+def _design(case: Case, name: str, stall: bool = False) -> Design:
     graph = dataclasses.replace(case.graph, name=name)
-    return compile_graph(graph, "xcvu13p", case.clock, interval=case.interval)
+    return compile_graph(graph, "xcvu13p", case.clock, interval=case.interval, stall=stall)
 
 
 def _simulate(case: Case, design: Design, folder: Path) -> None:
@@ -237,6 +250,46 @@ def _lengthened(codes: Sequence[IntArray], events: int) -> tuple[IntArray, ...]:
     )
 
 
+PATTERNS = ((100, 100), (100, 30), (30, 100), (60, 60), (10, 90))
+"""Percent of the clocks in which a word is offered, and an answer taken."""
+
+
+def check_stream(cases: Sequence[Case], folder: Path) -> list[Outcome]:
+    """The AXI4-Stream wrapper under gaps and back-pressure: every answer once, in order."""
+    return [attempt(_run_stream, case, folder) for case in cases]
+
+
+def _run_stream(case: Case, folder: Path) -> None:
+    design = _design(case, "g", stall=True)
+    name = stream_name(design)
+    texts = (design.kernels_verilog, design.top_verilog, stream_verilog(design))
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        source = Path(own) / "stream.v"
+        source.write_text("\n".join(texts), encoding="utf-8")
+        verilator.lint([source], name)
+        sizes = (stream_bytes(design.in_bits), stream_bytes(design.out_bits))
+        simulator = build_stream([source], name, *sizes, folder)
+    words = pack(design.in_types, design.in_words(case.codes))
+    if words.shape[1] == 0:  # a bus of no bits is one unread byte wide
+        words = np.zeros((len(words), 1), dtype=np.uint8)
+    last = np.arange(len(words)) % design.words == design.words - 1
+    for valid, ready in PATTERNS:
+        found = simulator.run(
+            words,
+            last,
+            case.events,
+            seed=case.seed % 1000,
+            valid_percent=valid,
+            ready_percent=ready,
+        )
+        who = f"the stream at an interval of {case.interval}, {valid} % valid, {ready} % ready"
+        if found.frame_error:
+            raise Difference(f"{who}: a whole frame counts as broken.")
+        bits = sum(t.bits for t in design.out_types)
+        answers = found.answers[:, : (bits + 7) // 8]
+        compare(who, case.expected, unpack(design.out_types, answers))
+
+
 CHECKS = (
     Check("text", one_by_one(check_text)),
     Check("emulator", one_by_one(check_emulator)),
@@ -246,5 +299,6 @@ CHECKS = (
     Check("run", one_by_one(check_run)),
     Check("cpp", check_cpp, slow=True, refuses=True),
     Check("verilog", check_verilog, slow=True, refuses=True),
+    Check("stream", check_stream, slow=True, refuses=True, every=5),
 )
 """In the order in which they run."""
