@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint bench slow clean requirements
+.PHONY: help setup demo test lint bench peers slow clean requirements
 
 help:
 	@echo "make demo   simulate, train, compile to Verilog, verify and report (under 10 minutes)"
 	@echo "make test   all quick tests"
 	@echo "make lint   ruff and basedpyright"
 	@echo "make slow   the slow tests too"
+	@echo "make peers  install the peers that the benchmarks compare with"
 	@echo "make bench  the benchmarks, and the validation figure of the RPC simulation"
 
 # The stamp depends on the pinned requirements: a changed file installs again.
@@ -36,6 +37,15 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+# The peers of the benchmarks, in an environment of their own: their needs must not be ours.
+.venv-peers/.ready: benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r benchmarks/peers-requirements.txt
+	@touch $@
+
+peers: .venv-peers/.ready
 
 bench: setup
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

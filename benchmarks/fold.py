@@ -169,11 +169,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--network", choices=sorted(CASES), action="append")
     parser.add_argument("--images", type=int, default=12)
+    parser.add_argument("--from-interval", type=int, default=1, help="leave out shorter ones")
     chosen = parser.parse_args()
     tables: dict[str, list[dict[str, object]]] = {}
     for name in chosen.network or list(CASES):
         rows = tables.setdefault(name, [])
         for interval in CASES[name].intervals:
+            if interval < chosen.from_interval:
+                continue
             rows.append(measure(CASES[name], interval, chosen.images))
             finished(rows)
             print(name, rows[-1], flush=True)
