@@ -16,8 +16,9 @@ from hairtrigger.rtl.bits import bus_bits
 from hairtrigger.rtl.kernels import hull, spans_of
 from hairtrigger.rtl.lower import lower
 from hairtrigger.rtl.pareto import fastest_clock
-from hairtrigger.rtl.pipeline import Timed, place_registers
+from hairtrigger.rtl.pipeline import place_registers
 from hairtrigger.rtl.schedule import Slabs
+from hairtrigger.rtl.timed import Timed
 from hairtrigger.rtl.verilog import kernel_text, top_text
 from hairtrigger.targets import Clock, Part, delay_model, find_part, parse_clock, parse_interval
 

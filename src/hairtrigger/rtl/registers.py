@@ -43,8 +43,22 @@ def layout_of(state: Lowering, graph: Graph) -> Layout:
     for register, after in graph.updates:
         value = state.values[after]
         time = np.where(value.place >= 0, value.time, 0).ravel()
-        found[register] = (time, np.unique(value.place.ravel(), return_inverse=True)[1])
+        made = np.stack([value.place.ravel(), _earlier(value.place.ravel(), time)])
+        found[register] = (time, np.unique(made, axis=1, return_inverse=True)[1].ravel())
     return found
+
+
+def _earlier(place: IntArray, time: IntArray) -> IntArray:
+    """How many elements before each have the same place and clock.
+
+    Constants do, and copies of an element. A ring has one element for each clock.
+    """
+    seen: dict[tuple[int, int], int] = {}
+    found: list[int] = []
+    for key in zip(place.tolist(), time.tolist(), strict=True):
+        found.append(seen.get(key, 0))
+        seen[key] = found[-1] + 1
+    return np.array(found)
 
 
 def fits(state: Lowering, graph: Graph) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hairtrigger.rtl import cells
 from hairtrigger.rtl.clocked import Clocked, Hold
 from hairtrigger.rtl.netlist import Cell, Delay, Instance, Module, Show, Wire
-from hairtrigger.rtl.pipeline import Timed, last_needed, net_widths
+from hairtrigger.rtl.timed import Timed, last_needed, net_widths
 
 
 @dataclass
