@@ -5,6 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The address of thread-local memory is asked for once a call, not once an element.
+#if defined(__GNUC__)
+#define HT_ONCE(pointer) __asm__("" : "+r"(pointer))
+#else
+#define HT_ONCE(pointer)
+#endif
 // Lanes of a loop do not depend on each other.
 #if defined(__clang__)
 #define HT_LANES _Pragma("clang loop vectorize(assume_safety)")
@@ -154,20 +160,24 @@ int tiny_abi(void) { return TINY_ABI; }
 int tiny_run(const tiny_in0_t *in0, tiny_out0_t *out0, size_t events) {
     bool right = true;
     size_t n = 0;
+    char *memory1 = lanes1;
+    HT_ONCE(memory1);
+    char *memory4 = lanes4;
+    HT_ONCE(memory4);
     for (; n + 4 <= events; n += 4)
-        right &= run4(in0 + n * 2, out0 + n * 2, lanes4);
+        right &= run4(in0 + n * 2, out0 + n * 2, memory4);
     if (events - n > 4) {
         static thread_local int8_t last_in0[8] = {0};
         static thread_local uint8_t last_out0[8];
         for (size_t k = 0; k < 8; ++k)
             last_in0[k] = k < (events - n) * 2 ? in0[n * 2 + k] : (int8_t)0;
-        right &= run4(last_in0, last_out0, lanes4);
+        right &= run4(last_in0, last_out0, memory4);
         for (size_t k = 0; k < (events - n) * 2; ++k)
             out0[n * 2 + k] = last_out0[k];
         return right ? 0 : 1;
     }
     for (; n < events; ++n)
-        right &= run1(in0 + n * 2, out0 + n * 2, lanes1);
+        right &= run1(in0 + n * 2, out0 + n * 2, memory1);
     return right ? 0 : 1;
 }
 

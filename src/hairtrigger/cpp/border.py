@@ -14,6 +14,8 @@ from hairtrigger.graph.types import TensorType
 
 UNROLLED = 64
 """Elements of a tensor that are copied by one line of C++ each; more are copied in loops."""
+SHORT = 8
+"""Rows of so few elements with neighbouring slots are not worth a loop of their own."""
 
 
 def code_dtype(t: TensorType) -> np.dtype[np.integer]:
@@ -57,6 +59,8 @@ def input_text(
         tables, text = _transposed(name, place, element, wide)
     elif t.size <= UNROLLED:
         tables, text = "", _unrolled(place, element, wide)
+    elif len(_copies(np.arange(t.size), place.address)) * SHORT > t.size:
+        tables, text = _indexed(name, place, element, wide)
     else:
         tables, text = _copied(name, place, element, wide)
     return "".join([tables, *head, text, "    return wrong == 0;\n}\n"])
@@ -144,6 +148,19 @@ def _copied(name: str, place: Place, element: _Element, wide: int) -> tuple[str,
             "        }\n    }\n",
         ]
     return "".join(tables), "".join(text)
+
+
+def _indexed(name: str, place: Place, element: _Element, wide: int) -> tuple[str, str]:
+    """One loop over all elements, with their slots from a table."""
+    slots = np.where(place.address >= 0, place.address, place.slots - 1) * wide
+    text = [
+        f"    for (int n = 0; n < {element.size}; ++n)\n",
+        f"        for (int w = 0; w < {wide}; ++w)\n            ",
+        element.indexed(
+            name, f"events[w * {element.size} + n]", f"lanes[{name}_slot[n] + w]", "n"
+        ),
+    ]
+    return element.tables(name) + array(f"{name}_slot", slots), "".join(text)
 
 
 def _transposed(name: str, place: Place, element: _Element, wide: int) -> tuple[str, str]:

@@ -40,6 +40,12 @@ PREAMBLE = """\
 #include <stddef.h>
 #include <stdint.h>
 
+// The address of thread-local memory is asked for once a call, not once an element.
+#if defined(__GNUC__)
+#define HT_ONCE(pointer) __asm__("" : "+r"(pointer))
+#else
+#define HT_ONCE(pointer)
+#endif
 // Lanes of a loop do not depend on each other.
 #if defined(__clang__)
 #define HT_LANES _Pragma("clang loop vectorize(assume_safety)")
@@ -309,9 +315,11 @@ def _run(
     arguments = ", ".join([*at, *fixed])
     text = [f"int {name}_run({', '.join(_arguments(name, ins, outs, held))}) {{\n"]
     text.append("    bool right = true;\n    size_t n = 0;\n")
+    for w in sorted({1, wide}):
+        text.append(f"    char *memory{w} = lanes{w};\n    HT_ONCE(memory{w});\n")
     if wide > 1:
         text.append(f"    for (; n + {wide} <= events; n += {wide})\n")
-        text.append(f"        right &= run{wide}({arguments}, lanes{wide});\n")
+        text.append(f"        right &= run{wide}({arguments}, memory{wide});\n")
         if moving:
             text.append(f"    if (events - n > {FEW}) {{\n")
             for p in moving:
@@ -327,7 +335,7 @@ def _run(
                     f" ? {_field(p)}[n * {size} + k] : ({p.code})0;\n",
                 ]
             last = ", ".join(f"last_{_field(p)}" for p in moving)
-            text.append(f"        right &= run{wide}({last}, lanes{wide});\n")
+            text.append(f"        right &= run{wide}({last}, memory{wide});\n")
             for p in outs:
                 size = p.type.size
                 text += [
@@ -337,7 +345,7 @@ def _run(
             text.append("        return right ? 0 : 1;\n    }\n")
     text += [
         "    for (; n < events; ++n)\n",
-        f"        right &= run1({arguments}, lanes1);\n",
+        f"        right &= run1({arguments}, memory1);\n",
         "    return right ? 0 : 1;\n}\n",
     ]
     return "".join(text)
