@@ -21,7 +21,7 @@ import hgq  # noqa: F401  (Keras then knows its layers)
 import keras
 import numpy as np
 
-SECONDS = 2.0
+SECONDS = 1.0
 
 
 def alkaid(model, folder):
