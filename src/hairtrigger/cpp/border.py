@@ -9,7 +9,7 @@ import numpy as np
 from hairtrigger.cpp.body import lane_bits
 from hairtrigger.cpp.emit import Memory, array
 from hairtrigger.cpp.layout import Layout, Place
-from hairtrigger.cpp.stages import Ints, Program
+from hairtrigger.cpp.program import Ints, Program
 from hairtrigger.graph.types import TensorType
 
 UNROLLED = 64
@@ -156,9 +156,7 @@ def _indexed(name: str, place: Place, element: _Element, wide: int) -> tuple[str
     text = [
         f"    for (int n = 0; n < {element.size}; ++n)\n",
         f"        for (int w = 0; w < {wide}; ++w)\n            ",
-        element.indexed(
-            name, f"events[w * {element.size} + n]", f"lanes[{name}_slot[n] + w]", "n"
-        ),
+        element.indexed(name, f"events[w * {element.size} + n]", f"lanes[{name}_slot[n] + w]", "n"),
     ]
     return element.tables(name) + array(f"{name}_slot", slots), "".join(text)
 

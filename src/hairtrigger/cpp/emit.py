@@ -9,7 +9,7 @@ import numpy as np
 
 from hairtrigger.cpp.body import Body, Line, Step, lane_bits
 from hairtrigger.cpp.layout import Layout, Runs
-from hairtrigger.cpp.stages import Ints, Kernel, Program
+from hairtrigger.cpp.program import Ints, Kernel, Program
 
 NARROWEST = 16
 """Fewest bits of a lane in arithmetic: x86 has no products or shifts of 8 bits."""

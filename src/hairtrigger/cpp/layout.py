@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.cpp.body import lane_bits
-from hairtrigger.cpp.stages import Ints, Kernel, Program, Tensor
+from hairtrigger.cpp.program import Ints, Kernel, Program, Tensor
 
 _FAR = 1 << 40
 
@@ -62,16 +62,15 @@ def lay_out(program: Program, smallest: int = 16) -> Layout:
     chains = [_chains(t, follower, owner[t.first : t.first + t.size] >= 0) for t in program.tensors]
     # First with wide gaps, to see which runs there are and how far they read beyond chains.
     wide = max((int(c[1].max(initial=0)) for c in chains), default=0) + 1
-    gaps = [wide] * len(program.tensors)
-    for tensor, chain, gap in zip(program.tensors, chains, gaps, strict=True):
-        _addresses(tensor, chain, gap, address)
+    for chain in chains:
+        _addresses(chain, wide, address)
     need = [0] * len(program.tensors)
     for kernel in program.kernels:
-        _needed(kernel, _find(kernel, address, owner, None), need, address, owner)
+        _needed(kernel, _find(kernel, address, owner, None), need, address)
     slots: list[int] = []
     occupied: list[NDArray[np.bool_]] = []
     for n, tensor in enumerate(program.tensors):
-        slots.append(_addresses(tensor, chains[n], need[n], address))
+        slots.append(_addresses(chains[n], need[n], address))
         taken = np.zeros(slots[n], dtype=np.bool_)
         own = address[tensor.first : tensor.first + tensor.size]
         taken[own[own >= 0]] = True
@@ -210,9 +209,8 @@ def _chains(tensor: Tensor, follower: Ints, stored: NDArray[np.bool_]) -> tuple[
     return np.array(order, dtype=np.int64) + first, np.array(lengths, dtype=np.int64)
 
 
-def _addresses(tensor: Tensor, chains: tuple[Ints, Ints], gap: int, address: Ints) -> int:
+def _addresses(chains: tuple[Ints, Ints], gap: int, address: Ints) -> int:
     """Write the slots of a tensor's elements, with ``gap`` zeros around chains; slots in all."""
-    del tensor
     order, lengths = chains
     starts = np.cumsum(lengths + gap) - lengths
     within = np.arange(len(order)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -284,9 +282,8 @@ def _break_off(
         breaks[bad[bad + 1 < len(breaks)] + 1] = True
 
 
-def _needed(kernel: Kernel, runs: Runs, need: list[int], address: Ints, owner: Ints) -> None:
+def _needed(kernel: Kernel, runs: Runs, need: list[int], address: Ints) -> None:
     """Raise ``need`` to the zeros around chains that the runs of a kernel read."""
-    del owner
     if (kernel.reads != 0).all():
         return
     order = np.argsort(address[kernel.writes[:, 0]], kind="stable")

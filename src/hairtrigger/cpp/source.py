@@ -13,7 +13,8 @@ from hairtrigger.cpp.border import code_dtype, input_text, output_text, square, 
 from hairtrigger.cpp.emit import Memory, array, kernel_text, memory, parts
 from hairtrigger.cpp.encode import encode_text, encodes
 from hairtrigger.cpp.layout import Layout, lay_out
-from hairtrigger.cpp.stages import Program, stages
+from hairtrigger.cpp.program import Program
+from hairtrigger.cpp.stages import stages
 from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import State
 from hairtrigger.graph.types import TensorType
@@ -315,8 +316,9 @@ def _run(
     arguments = ", ".join([*at, *fixed])
     text = [f"int {name}_run({', '.join(_arguments(name, ins, outs, held))}) {{\n"]
     text.append("    bool right = true;\n    size_t n = 0;\n")
-    for w in sorted({1, wide}):
-        text.append(f"    char *memory{w} = lanes{w};\n    HT_ONCE(memory{w});\n")
+    text += [
+        f"    char *memory{w} = lanes{w};\n    HT_ONCE(memory{w});\n" for w in sorted({1, wide})
+    ]
     if wide > 1:
         text.append(f"    for (; n + {wide} <= events; n += {wide})\n")
         text.append(f"        right &= run{wide}({arguments}, memory{wide});\n")

@@ -8,22 +8,27 @@ whose reads have equal intervals, and whose formats are equal, share one body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hairtrigger.cpp import arithmetic
 from hairtrigger.cpp.body import Body, Value
+from hairtrigger.cpp.grouping import (
+    ELEMENT_WISE,
+    alike,
+    equal_rows,
+    formats_of,
+    fused_chains,
+    used_nodes,
+)
+from hairtrigger.cpp.program import Ints, Kernel, Program, Tensor
 from hairtrigger.errors import UnsupportedError
-from hairtrigger.fixed import Fixed, IntArray
+from hairtrigger.fixed import Fixed
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.exact import intervals
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.graph.types import Range, TensorType
-
-Ints = NDArray[np.int64]
 
 BODY_LINES = 3000
 """A body of single positions is closed when it has so many lines: compilers take longer than
@@ -32,63 +37,6 @@ BODY_WEIGHTS = 1500
 """Weights of a matrix in one body, for the same reason."""
 MOST_LINES = 400_000
 """Lines of all bodies together: beyond, compiling would take tens of minutes."""
-
-ELEMENT_WISE = (ops.Quantize, ops.Relu, ops.Add, ops.Sub, ops.Mul, ops.Compare, ops.Table)
-
-
-@dataclass
-class Tensor:
-    """Elements ``first`` to ``first + size`` that lie in memory, of a node of ``shape``."""
-
-    first: int
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
-
-
-@dataclass
-class Kernel:
-    """A body and the elements that it reads and writes: one row for each position.
-
-    ``reads`` (rows, loads of the body), ``writes`` (rows, ``outputs``). A read of element 0 is a
-    zero that must come from memory, since other rows read an element there.
-    """
-
-    body: Body
-    reads: Ints
-    writes: Ints
-    outputs: list[Value]
-    label: str
-
-
-@dataclass
-class Program:
-    """All kernels in order, and for each element its interval and fraction.
-
-    ``inputs``: tensors of the Inputs, then of the registers; ``outputs``: elements of the outputs,
-    then of what the registers take for the next step.
-    """
-
-    name: str
-    tensors: list[Tensor] = field(default_factory=list[Tensor])
-    kernels: list[Kernel] = field(default_factory=list[Kernel])
-    inputs: list[Tensor] = field(default_factory=list[Tensor])
-    outputs: list[Ints] = field(default_factory=list[Ints])
-    low: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
-    high: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
-    fraction: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
-
-    @property
-    def steps(self) -> int:
-        """Lines of all bodies times the positions that they run at."""
-        return sum(len(k.body.live(k.outputs)) * len(k.reads) for k in self.kernels)
-
-    @property
-    def lines(self) -> int:
-        """Lines of all bodies."""
-        return sum(len(k.body.lines) for k in self.kernels)
 
 
 class Stager:
@@ -115,8 +63,8 @@ class Stager:
 
     def run(self) -> Program:
         graph = self.graph
-        used = _used(graph)
-        chains = _chains(graph, used)
+        used = used_nodes(graph)
+        chains = fused_chains(graph, used)
         for place, node in enumerate(graph.nodes):
             if isinstance(node.op, ops.Input | ops.State):
                 self.refs[place] = self._border(node)
@@ -189,10 +137,7 @@ class Stager:
         columns: list[Ints] = [reads.reshape(sites, -1)]
         width = columns[0].shape[1]
         links: list[_Link] = []
-        for before, node, own in zip([-1, *chain], nodes, chain, strict=False):
-            del own
-            if node is head:
-                continue
+        for before, node in zip(chain, nodes[1:], strict=False):
             link = self._link(node, before, sites, channels, width)
             links.append(link)
             if link.reads is not None:
@@ -201,7 +146,7 @@ class Stager:
         all_reads = np.concatenate(columns, axis=1)
         formats = [link.formats for link in links if link.formats is not None]
         if isinstance(head.op, ops.Quantize | ops.Table):
-            formats.append(_formats(head).reshape(sites, -1))
+            formats.append(formats_of(head).reshape(sites, -1))
         kinds, owners = self._kinds_of(all_reads)
         signature = np.concatenate([kinds, owners, *formats], axis=1)
         zeros = np.zeros(prod(shape), dtype=np.int64)
@@ -209,7 +154,7 @@ class Stager:
         self.owner[out] = len(self.program.tensors)
         self.program.tensors.append(Tensor(int(out.flat[0]), shape))
         stage = _Stage(self, head, nodes, links, channels, all_reads, kinds, out)
-        stage.make(_classes(signature))
+        stage.make(equal_rows(signature))
         if self.program.lines > MOST_LINES:
             raise UnsupportedError(
                 f"Graph {self.graph.name!r} needs over {MOST_LINES} lines of C++.",
@@ -255,7 +200,7 @@ class Stager:
             reads = x.reshape(sites, channels)
         swapped = bool(others) and node.operands[0] != before
         has_formats = isinstance(node.op, ops.Quantize | ops.Table)
-        formats = _formats(node).reshape(sites, -1) if has_formats else None
+        formats = formats_of(node).reshape(sites, -1) if has_formats else None
         return _Link(node, reads, width, swapped, formats)
 
     def _kinds_of(self, reads: Ints) -> tuple[Ints, Ints]:
@@ -466,83 +411,3 @@ def element(body: Body, node: Node, operands: Sequence[Value], place: int) -> Va
 def stages(graph: Graph) -> Program:
     """The program of a Graph. Raises `UnsupportedError` where it would be too large."""
     return Stager(graph).run()
-
-
-def alike(op: ops.Quantize, x: Range) -> TensorType:
-    """The formats of a Quantize, made equal along the positions of each channel where that changes
-    no value of an operand in ``x``: borders of an image often have narrower ones for no need."""
-    t = op.type
-    if op.type.single is not None or len(t.shape) < 2:
-        return t
-    k, i, f = (a.reshape(-1, t.shape[-1]).copy() for a in (t.signed, t.integer, t.fraction))
-    forced = op.overflows(x).reshape(k.shape)
-    alive = k + i + f > 0
-    same = np.stack([k == k[0], i == i[0], f == f[0]]).all(axis=(0, 1))
-    for c in np.flatnonzero(~same):
-        fixed, free = forced[:, c], ~forced[:, c] & alive[:, c]
-        # Where something overflows the format must stay; elsewhere a wider one does as well.
-        used = fixed if fixed.any() else free
-        if not used.any():
-            continue
-        signed, whole, steps = k[used, c].max(), i[used, c].max(), f[used, c].max()
-        kept = (k[fixed, c] == signed) & (i[fixed, c] == whole) & (f[fixed, c] == steps)
-        fits = (k[free, c] <= signed) & (i[free, c] <= whole) & (f[free, c] == steps)
-        if kept.all() and fits.all():
-            k[:, c], i[:, c], f[:, c] = signed, whole, steps
-    return TensorType(t.shape, *(a.reshape(t.shape) for a in (k, i, f)))
-
-
-def _used(graph: Graph) -> frozenset[int]:
-    """Nodes that an output or a register depends on."""
-    found = set(graph.roots)
-    for place in range(len(graph.nodes) - 1, -1, -1):
-        if place in found:
-            found.update(graph.nodes[place].operands)
-    return frozenset(found)
-
-
-def _chains(graph: Graph, used: frozenset[int]) -> dict[int, list[int]]:
-    """Fused nodes by the place of the last of them: a head and element-wise ops behind it."""
-    chains: dict[int, list[int]] = {}
-    for place, node in enumerate(graph.nodes):
-        wires = isinstance(
-            node.op, ops.Input | ops.State | ops.Constant | moves.Move | moves.Concat
-        )
-        if place not in used or wires:
-            continue
-        chain: list[int] = []
-        if isinstance(node.op, ELEMENT_WISE):
-            for operand in node.operands:
-                alone = [n for n in graph.users[operand] if n in used] == [place]
-                if (
-                    operand in chains
-                    and alone
-                    and operand not in graph.roots
-                    and graph.nodes[operand].type.shape == node.type.shape
-                ):
-                    chain = chains.pop(operand)
-                    break
-        chains[place] = [*chain, place]
-    return chains
-
-
-def _formats(node: Node) -> IntArray:
-    """A number for the format of each element of a Quantize, or for its row of a Table."""
-    if isinstance(node.op, ops.Table):
-        select = node.op.select
-        return np.zeros(node.type.shape, np.int64) if select is None else select.codes
-    t = node.type
-    return t.signed + 2 * ((t.integer + 1024) + 4096 * (t.fraction + 1024))
-
-
-def _classes(signature: Ints) -> list[Ints]:
-    """Rows that are equal, as lists of places."""
-    weights = np.random.default_rng(1).integers(1, 2**63, signature.shape[1], dtype=np.uint64) | 1
-    with np.errstate(over="ignore"):
-        keys = (signature.astype(np.uint64) * weights).sum(axis=1, dtype=np.uint64)
-    _, first, where = np.unique(keys, return_index=True, return_inverse=True)
-    if not np.array_equal(signature, signature[first][where]):  # two keys that met by chance
-        _, first, where = np.unique(signature, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(where.ravel(), kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(where.ravel()[order])) + 1)
-    return sorted(groups, key=lambda rows: int(rows[0]))
