@@ -16,12 +16,12 @@ leave its range."""
 
 _UP = {
     Rounding.TRN: "",
-    Rounding.TRN_ZERO: "low < 0 && scaled > low",
+    Rounding.TRN_ZERO: "(low < 0) & (scaled > low)",
     Rounding.RND: "scaled >= half",
     Rounding.RND_MIN_INF: "scaled > half",
-    Rounding.RND_CONV: "scaled > half || (scaled == half && (code & 1))",
-    Rounding.RND_INF: "scaled > half || (scaled == half && low >= 0)",
-    Rounding.RND_ZERO: "scaled > half || (scaled == half && low < 0)",
+    Rounding.RND_CONV: "(scaled > half) | ((scaled == half) & ((code & 1) != 0))",
+    Rounding.RND_INF: "(scaled > half) | ((scaled == half) & (low >= 0))",
+    Rounding.RND_ZERO: "(scaled > half) | ((scaled == half) & (low < 0))",
 }
 """When the whole number below (``low``) is not the one to take. ``half`` lies between it and the
 next; below 2**22 a float holds it."""
@@ -88,11 +88,11 @@ def encode_text(number: int, op: Input) -> str:
         "        const R x = numbers[n];\n",
         f"        const R scaled = x * {scale};\n",
         "        const R most = sizeof(R) == 4 ? R(1 << 22) : R(1 << 30);\n",
-        "        const bool fine = scaled > -most && scaled < most;\n",
+        "        const bool fine = (scaled > -most) & (scaled < most);\n",
         "        wrong |= !fine;\n",
     ]
     if (columns["fraction"] < 0).any():  # scaling could lose what decides about a rounding
-        text.append("        wrong |= x != 0 && x > R(-1e-30) && x < R(1e-30);\n")
+        text.append("        wrong |= (x != 0) & (x > R(-1e-30)) & (x < R(1e-30));\n")
     text.append("        const R low = __builtin_floor(fine ? scaled : R(0));\n")
     text.append("        int32_t code = (int32_t)low;\n")
     if up:

@@ -59,7 +59,7 @@ def makefile_text(source: Source) -> str:
 # make: lib{name}.a and the example; make shared: lib{name}.so. make -j compiles side by side.
 # -march=native uses all instructions of this machine; for another one name it: make ARCH=x86-64-v3
 ARCH     ?= native
-CXXFLAGS ?= -O3 -march=$(ARCH)
+CXXFLAGS ?= -O3 -march=$(ARCH) -fno-trapping-math
 OBJECTS  := {objects}
 
 all: lib{name}.a example
