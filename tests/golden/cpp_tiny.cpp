@@ -140,7 +140,7 @@ bool encode0(const R *numbers, int8_t *codes, size_t events) {
         const R x = numbers[n];
         const R scaled = x * R(8.0);
         const R most = sizeof(R) == 4 ? R(1 << 22) : R(1 << 30);
-        const bool fine = scaled > -most && scaled < most;
+        const bool fine = (scaled > -most) & (scaled < most);
         wrong |= !fine;
         const R low = __builtin_floor(fine ? scaled : R(0));
         int32_t code = (int32_t)low;
