@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from hairtrigger.graph import (
     ops,
 )
 from hairtrigger.graph.emulate import emulate_steps
+from hairtrigger.graph.passes import optimise
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 
 
@@ -102,11 +104,12 @@ def test_the_artifact_runs(tmp_path: Path) -> None:
     assert artifact.run_codes(codes)[0].dtype == np.int64
 
 
-def test_pixels_are_lanes() -> None:
-    """Positions of an image run side by side: few runs, each with one address a pointer."""
-    text = write_source(image(), wide=1).files["image.cpp"]
+@pytest.mark.parametrize("prepare", [lambda graph: graph, optimise])
+def test_pixels_are_lanes(prepare: Callable[[Graph], Graph]) -> None:
+    """Positions of an image share code, though passes give borders narrower formats."""
+    graph = prepare(image())
+    text = write_source(graph, wide=1).files["image.cpp"]
     assert text.count("template <int W> void kernel") == 2
-    graph = image()
     codes = join_events([extreme_codes(graph), random_codes(graph, 40, seed=2)])
     library, expected = compile_graph(graph), emulate_codes(graph, codes)[0]
     np.testing.assert_array_equal(library(*codes)[0], expected)
