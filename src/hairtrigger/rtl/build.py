@@ -38,11 +38,15 @@ _TEST = {
 
 @dataclass
 class ModuleBuilder:
-    """The module in the making. Methods give the wire that carries their result."""
+    """The module in the making. Methods give the wire that carries their result.
+
+    ``small_sums``: bits of both terms up to which a sum is logic without a carry chain.
+    """
 
     inputs: list[Wire] = field(default_factory=list[Wire])
     body: list[Cell | Instance | Delay] = field(default_factory=list[Cell | Instance | Delay])
     start: Wire | None = None
+    small_sums: int = 0
     _nets: int = 0
     _made: dict[object, Wire] = field(default_factory=dict[object, Wire])
     _source: dict[int, Cell] = field(default_factory=dict[int, Cell])
@@ -100,7 +104,8 @@ class ModuleBuilder:
         if out.constant:
             return constant(low, fraction)
         key = ("sum", a, b, up_a, up_b, subtract)
-        return self._cell(key, out, lambda out: cells.Sum(a, b, up_a, up_b, subtract, out))
+        small = sum(wire.width for wire in (a, b) if not wire.constant) <= self.small_sums
+        return self._cell(key, out, lambda out: cells.Sum(a, b, up_a, up_b, subtract, out, small))
 
     def _merge_constant(self, a: Wire, b: Wire) -> Wire | None:
         """``(x + c) + b`` as ``x + (c + b)``, where ``a`` is such a sum."""

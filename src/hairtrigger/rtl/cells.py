@@ -57,7 +57,11 @@ class Combinational:
 
 @dataclass(frozen=True)
 class Sum(Combinational):
-    """``a * 2**up_a + b * 2**up_b``, or the difference, in codes of the output."""
+    """``a * 2**up_a + b * 2**up_b``, or the difference, in codes of the output.
+
+    ``small``: printed as logic. A carry chain hides its meaning from the synthesis tool, which then
+    cannot put several small sums into one LUT.
+    """
 
     a: Wire
     b: Wire
@@ -65,23 +69,46 @@ class Sum(Combinational):
     up_b: int
     subtract: bool
     output: Wire
+    small: bool = False
 
     @property
     def inputs(self) -> tuple[Wire, ...]:
         return (self.a, self.b)
 
     @property
-    def _passed(self) -> int:
+    def passed(self) -> int:
         """Low bits that come from ``a`` alone and need no adder."""
         low = self.up_b if self.up_a == 0 and not self.a.constant else 0
         return low if low < min(self.a.width, self.output.width) else 0
 
     def delay(self, model: Delays) -> float:
-        return model.adder(self.output.width - self._passed)
+        return model.lut(1) if self.small else model.adder(self.output.width - self.passed)
+
+    def logic(self, show: Show) -> str:
+        """Bit by bit, with the carries written out."""
+
+        def at(wire: Wire, place: int) -> str:
+            if wire.constant:
+                return f"1'b{(wire.low >> place) & 1}" if place >= 0 else "1'b0"
+            if place < 0 or (place >= wire.width and not wire.signed):
+                return "1'b0"
+            return bit(wire, min(place, wire.width - 1), show)
+
+        invert = "~" if self.subtract else ""
+        carry = f"1'b{int(self.subtract)}"
+        found: list[str] = []
+        for place in range(self.output.width):
+            x = at(self.a, place - self.up_a)
+            y = invert + at(self.b, place - self.up_b)
+            found.append(f"{x} ^ {y} ^ ({carry})")
+            carry = f"{x} & {y} | ({x} | {y}) & ({carry})"
+        return f"{{{', '.join(reversed(found))}}}"
 
     def expression(self, show: Show) -> str:
+        if self.small:
+            return self.logic(show)
         sign = "-" if self.subtract else "+"
-        low, width = self._passed, self.output.width
+        low, width = self.passed, self.output.width
         if not low:
             a = extended(self.a, width, self.up_a, show)
             b = extended(self.b, width, self.up_b, show)

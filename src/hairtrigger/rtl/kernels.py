@@ -6,7 +6,7 @@ needed. Where one instance serves several positions in turn, its ports choose be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hairtrigger.errors import UnsupportedError
@@ -17,9 +17,14 @@ from hairtrigger.graph.types import Literal, Range, TensorType
 from hairtrigger.rtl.adders import multiply_matrix
 from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.netlist import Module, Wire, constant
+from hairtrigger.rtl.tables import MOST_BITS, cost, matrix_of, supports, tabulated
 
 KERNELS = (linear.Dense, linear.Conv, linear.SumPool, linear.MaxPool)
 ELEMENT_WISE = (ops.Relu, ops.Quantize, ops.Table)
+
+SMALL_SUMS = 12
+"""Bits of both terms up to which a sum behind one-bit inputs is logic: 3 x 3 kernels get smaller by
+a fifth to a third, and often a clock shorter. Behind wider inputs carry chains are smaller."""
 
 Span = tuple[int, int, int]
 """Lowest code, highest code, fraction of an element."""
@@ -93,6 +98,7 @@ def _table_lowering(table: ops.Table, out: TensorType) -> ElementLowering:
 class Step:
     """One node of a kernel's chain, with what tells its elements apart."""
 
+    node: Node
     lowering: ElementLowering | None
     spans: list[Span]
     keys: list[tuple[int, ...]] | None
@@ -101,14 +107,14 @@ class Step:
     def of(cls, node: Node) -> Step:
         spans = spans_of(node.type.range())
         if not isinstance(node.op, ELEMENT_WISE):
-            return cls(None, spans, None)
+            return cls(node, None, spans, None)
         keys = None
         if isinstance(node.op, ops.Quantize):
             t = node.op.type
             keys = [(int(f.signed), f.integer, f.fraction) for f in formats_of(t)]
         elif isinstance(node.op, ops.Table) and node.op.select is not None:
             keys = [(int(n),) for n in node.op.select.codes.ravel()]
-        return cls(element_lowering(node.op, node.type), spans, keys)
+        return cls(node, element_lowering(node.op, node.type), spans, keys)
 
     def key(self, element: int) -> tuple[int, ...]:
         """Equal for elements that this step treats alike."""
@@ -132,15 +138,51 @@ def build_kernel(
     them each input of the op reads; ``outputs``: elements that it makes, the first of those where
     it stands in for several; ``spans``: for each step what each output can reach.
     """
+
+    inputs = _choices(offered, ports)
+    one_bit = all(w.constant or w.width == 1 for w in inputs)
+
+    def made(most_bits: int) -> Kernel:
+        """With tables for the outputs that depend on so few bits of the inputs."""
+        builder = ModuleBuilder(small_sums=SMALL_SUMS if one_bit else 0)
+        inside = [w if w.constant else builder.input(w.low, w.high, w.fraction) for w in offered]
+        inputs = [choose(builder, inside, port) for port in ports]
+        few = _dependent_on_few(head.op, group, inputs, most_bits)
+        wires = _kernel_outputs(builder, head.op, inputs, group, few)
+        for step, reach in zip(steps, spans, strict=True):
+            if step.lowering is not None:
+                wires = [step.lowering(builder, w, n) for w, n in zip(wires, outputs, strict=True)]
+            wires = narrowed(builder, wires, reach)
+        chain = [head, *(step.node for step in steps if step.lowering is not None)]
+        for n, support in few.items():
+            wires[n] = tabulated(builder, chain, group, inputs, support, n, outputs[n])
+        wires = narrowed(builder, wires, spans[-1])
+        return finished(builder, inside, wires, name, f"One position of {label!r}.")
+
+    sizes = {_bits(inputs, s) for s in supports(head.op, group, inputs) or [] if s}
+    limits = sorted(size for size in sizes if size <= MOST_BITS)
+    return min((made(most) for most in (0, *limits)), key=lambda kernel: cost(kernel.module))
+
+
+def _choices(offered: Sequence[Wire], ports: Sequence[Port]) -> list[Wire]:
+    """The inputs of a kernel, in a module that is thrown away."""
     builder = ModuleBuilder()
     inside = [w if w.constant else builder.input(w.low, w.high, w.fraction) for w in offered]
-    inputs = [choose(builder, inside, port) for port in ports]
-    wires = _kernel_outputs(builder, head.op, inputs, group)
-    for step, reach in zip(steps, spans, strict=True):
-        if step.lowering is not None:
-            wires = [step.lowering(builder, w, n) for w, n in zip(wires, outputs, strict=True)]
-        wires = narrowed(builder, wires, reach)
-    return finished(builder, inside, wires, name, f"One position of {label!r}.")
+    return [choose(builder, inside, port) for port in ports]
+
+
+def _bits(wires: Sequence[Wire], support: Sequence[int]) -> int:
+    return sum(wires[n].width for n in support)
+
+
+def _dependent_on_few(
+    op: ops.Op, group: int, inputs: Sequence[Wire], most_bits: int
+) -> dict[int, list[int]]:
+    """Results that depend on at most so many bits, and the inputs that they depend on."""
+    if not most_bits:
+        return {}
+    found = supports(op, group, inputs) or []
+    return {n: s for n, s in enumerate(found) if 0 < _bits(inputs, s) <= most_bits}
 
 
 def finished(
@@ -168,13 +210,16 @@ def choose(builder: ModuleBuilder, offered: Sequence[Wire], port: Port) -> Wire:
 
 
 def _kernel_outputs(
-    builder: ModuleBuilder, op: ops.Op, inputs: Sequence[Wire], group: int
+    builder: ModuleBuilder, op: ops.Op, inputs: Sequence[Wire], group: int, skip: Iterable[int]
 ) -> list[Wire]:
+    """What the op makes of its inputs; anything for the results that ``skip`` names."""
+    weights = matrix_of(op, group)
+    if weights is not None:
+        kernel, bias = weights
+        codes = kernel.codes.copy()
+        codes[:, list(skip)] = 0
+        return _affine(builder, inputs, Literal(codes, kernel.fraction), bias)
     match op:
-        case linear.Dense():
-            return _affine(builder, inputs, op.kernel, op.bias)
-        case linear.Conv():
-            return _affine(builder, inputs, *op.group_weights(group))
         case linear.SumPool():
             return [builder.sum(inputs)]
         case _:
