@@ -119,6 +119,23 @@ def test_pixels_are_lanes(narrowed: bool) -> None:
         np.testing.assert_array_equal(library(codes[0][n : n + 1])[0], expected[n : n + 1])
 
 
+def test_long_sums_are_made_of_parts() -> None:
+    b = Builder("long_sum")
+    x = b.add(ops.Input("x", TensorType.uniform((7680, 2), Fixed(False, 1, 2))))
+    graph = b.build([b.add(linear.GlobalSum((0,)), x)])
+    codes = random_codes(graph, 3, seed=1)
+    library = compile_graph(graph)
+    np.testing.assert_array_equal(library(*codes)[0], emulate_codes(graph, codes)[0])
+
+
+def test_a_straight_line_that_is_too_long_is_refused() -> None:
+    b = Builder("long_line")
+    x = b.add(ops.Input("x", TensorType.uniform((9000,), Fixed(False, 1, 0))))
+    graph = b.build([b.add(linear.Dense(Literal(np.ones((9000, 1), dtype=int), 0)), x)])
+    (problem,) = unsupported(graph)
+    assert "lines of C++ at one position" in problem
+
+
 def test_registers_go_on_from_call_to_call() -> None:
     graph = counter()
     library = compile_graph(graph)

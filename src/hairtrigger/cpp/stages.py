@@ -35,6 +35,10 @@ BODY_LINES = 3000
 linear time."""
 BODY_WEIGHTS = 1500
 """Weights of a matrix in one body, for the same reason."""
+SUM_PART = 32
+"""Numbers that one position adds up where there are many."""
+MOST_LINES_A_BODY = 8000
+"""A longer straight line is refused: compilers are not made for it."""
 MOST_LINES = 400_000
 """Lines of all bodies together: beyond, compiling would take tens of minutes."""
 
@@ -134,7 +138,10 @@ class Stager:
         head, shape = nodes[0], nodes[-1].type.shape
         reads, channels = self._head_reads(head)
         sites = prod(shape) // channels
-        columns: list[Ints] = [reads.reshape(sites, -1)]
+        reads = reads.reshape(sites, -1)
+        if isinstance(head.op, linear.GlobalSum | linear.SumPool):
+            reads = self._partial_sums(head, reads)
+        columns: list[Ints] = [reads]
         width = columns[0].shape[1]
         links: list[_Link] = []
         for before, node in zip(chain, nodes[1:], strict=False):
@@ -147,6 +154,19 @@ class Stager:
         formats = [link.formats for link in links if link.formats is not None]
         if isinstance(head.op, ops.Quantize | ops.Table):
             formats.append(formats_of(head).reshape(sites, -1))
+        return self._make(nodes, links, channels, all_reads, formats, shape)
+
+    def _make(
+        self,
+        nodes: list[Node],
+        links: list[_Link],
+        channels: int,
+        all_reads: Ints,
+        formats: list[Ints],
+        shape: tuple[int, ...],
+    ) -> Ints:
+        """A stage whose reads and formats are known; the elements that it writes."""
+        head, sites = nodes[0], len(all_reads)
         kinds, owners = self._kinds_of(all_reads)
         signature = np.concatenate([kinds, owners, *formats], axis=1)
         zeros = np.zeros(prod(shape), dtype=np.int64)
@@ -161,6 +181,20 @@ class Stager:
                 "Give positions of an image equal formats, so that they share their code.",
             )
         return out.reshape(shape)
+
+    def _partial_sums(self, head: Node, reads: Ints) -> Ints:
+        """Long sums in parts of `SUM_PART`, which are positions of stages of their own."""
+        while reads.shape[1] > 2 * SUM_PART:
+            sites, count = reads.shape
+            groups = -(-count // SUM_PART)
+            padded = np.zeros((sites, groups * SUM_PART), dtype=np.int64)
+            padded[:, :count] = reads
+            # Neighbouring groups read neighbouring elements, so they become lanes.
+            parts = padded.reshape(sites, SUM_PART, groups).transpose(0, 2, 1)
+            parts = parts.reshape(sites * groups, SUM_PART)
+            reads = self._make([head], [], 1, parts, [], (sites * groups,))
+            reads = reads.reshape(sites, groups)
+        return reads
 
     def _head_reads(self, node: Node) -> tuple[Ints, int]:
         """What each site reads (sites, reads), and the results of a site."""
@@ -376,6 +410,12 @@ class _Stage:
             if value.constant:
                 stager.owner[column] = -1
         kept = [n for n, value in enumerate(values) if not value.constant]
+        if len(body.lines) > MOST_LINES_A_BODY:
+            raise UnsupportedError(
+                f"Graph {stager.graph.name!r} has a result that takes {len(body.lines)} lines of "
+                f"C++ at one position; the limit is {MOST_LINES_A_BODY}.",
+                "Split the matrix or the window, or use another engine.",
+            )
         if kept:
             label = "; ".join(dict.fromkeys(type(node.op).__name__ for node in self.nodes))
             label = f"{self.head.label or type(self.head.op).__name__}: {label}"
