@@ -11,7 +11,7 @@ import pytest
 from hairtrigger.rtl.design import compile_graph
 from hairtrigger.rtl.lower import lower
 from hairtrigger.rtl.pareto import Point, curve, efficient, fastest_clock
-from hairtrigger.runs.curve import read_points, write_points
+from hairtrigger.runs.curve import read_points, read_source, write_points
 from hairtrigger.targets import find_part
 from test_fold import image_network
 
@@ -56,8 +56,9 @@ def test_efficient_points_are_those_that_none_beats() -> None:
 
 def test_files_hold_the_same_points(tmp_path: Path) -> None:
     points = curve(GRAPH, PART, (100, 320, 5000), (1, 2))
-    write_points(points, tmp_path)
+    write_points(points, tmp_path, "estimate of a test")
     assert read_points(tmp_path) == points
+    assert read_source(tmp_path) == "estimate of a test"
     with (tmp_path / "pareto.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(r["latency_ns"]) for r in rows if r["latency_ns"]] == [

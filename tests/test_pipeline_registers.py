@@ -10,6 +10,7 @@ import pytest
 from hairtrigger.rtl import pipeline
 from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.design import compile_graph
+from hairtrigger.rtl.fanout import count_readers
 from hairtrigger.rtl.netlist import Module
 from hairtrigger.rtl.pipeline import place_registers
 from hairtrigger.rtl.timed import Timed
@@ -46,6 +47,7 @@ def placed_as_soon_as_possible(module: Module, monkeypatch: pytest.MonkeyPatch) 
 
 def legal(module: Module, starts: tuple[int, ...], last: int) -> dict[int, int] | None:
     """Stage of each net, or None where a part would read what is not there yet."""
+    fanout = count_readers(module, MODEL)
     ready = {wire.net: (0, 0.0) for wire in module.inputs}
     for part, start in zip(module.body, starts, strict=True):
         stage, time = max(ready[w.net] for w in part.inputs if not w.constant)
@@ -55,10 +57,13 @@ def legal(module: Module, starts: tuple[int, ...], last: int) -> dict[int, int] 
         if stage > start:
             return None
         begin = time if stage == start else 0.0
-        end = begin + part.delay(MODEL)
-        if end > PERIOD + 1e-9 or start > last:
+        end = begin + fanout.delay(module, part)
+        if end > PERIOD + 1e-9:
             return None
         ready[part.output.net] = (start, end)
+    # Only what leaves must be there in the last stage: what is read an event late may come later.
+    if any(ready[w.net][0] > last for w in module.outputs if not w.constant):
+        return None
     return {net: stage for net, (stage, _) in ready.items()}
 
 

@@ -78,9 +78,49 @@ def test_delays_grow_with_levels_width_and_fanout():
     assert model.adder(8) > model.lut(1)
     slower = delay_model(find_part("xcku115"))
     assert slower.adder(12) > model.adder(12)
-    # Four to seven LUT levels fit into 3.125 ns: what dense trigger designs close with.
-    assert 4 <= (3.125 - model.register_overhead) / model.lut(1) <= 7
     assert "estimate" in model.source
+
+
+def test_a_level_of_logic_has_the_vendors_budget_for_its_speed_grade():
+    for name, budgets in (
+        ("xcvu3p", {"-1": 0.350, "-2": 0.300, "-2L": 0.300, "-3": 0.250}),
+        ("xcku115", {"-1": 0.490, "-2": 0.425, "-3": 0.360}),
+    ):
+        known = find_part("xcku115" if name == "xcku115" else "xcvu9p")
+        for grade, budget in budgets.items():
+            part = dataclasses.replace(known, vivado_name=f"{name}-ffvc1517{grade}-e")
+            model = delay_model(part)
+            assert model.lut(1) == pytest.approx(budget)
+            assert model.uncertainty == delay_model(find_part("xcvu9p")).uncertainty
+    odd = dataclasses.replace(find_part("xcvu9p"), vivado_name="xcvu9p-flga2104-7-e")
+    with pytest.raises(InputError, match="no delay model for speed grade -7"):
+        delay_model(odd)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_every_constant_of_a_delay_model_says_where_it_is_from(part: Part):
+    model = delay_model(part)
+    told = dict(model.sources)
+    numbers = {
+        field.name for field in dataclasses.fields(model) if field.name not in ("source", "sources")
+    }
+    assert set(told) == numbers
+    for name, text in told.items():
+        assert "assume" in text or any(
+            source in text for source in ("rapidwright.io", "XilinxTclStore", "FloPoCo")
+        ), name
+
+
+def test_paths_in_published_reports_are_estimated_on_the_slow_side():
+    # Data paths between registers, setup included, as Vivado gave them for xcvu3p-2: seven LUTs
+    # whose first nets have 21, 2, 19, 4, 8, 2 and 2 readers; and LUT, 16 bits of carry chain,
+    # LUT, 16 bits of carry chain, LUT, with 324 readers before the last.
+    model = delay_model(find_part("xcvu13p"))
+    edges = model.clock_to_q + model.setup
+    luts = edges + sum(model.lut(1, n) for n in (21, 2, 19, 4, 8, 2, 2))
+    chains = edges + 2 * model.adder(16) + model.lut(1, 324)
+    assert 2.331 - 0.025 <= luts <= 1.4 * 2.331
+    assert 1.846 + 0.061 <= chains <= 1.4 * 1.846
 
 
 @pytest.mark.parametrize(

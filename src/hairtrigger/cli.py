@@ -368,7 +368,7 @@ def _show_curve(folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from hairtrigger.runs.curve import FILES, efficient, read_points
+    from hairtrigger.runs.curve import FILES, efficient, read_points, read_source
 
     points = read_points(folder)
     best = efficient(points)
@@ -388,6 +388,7 @@ def _show_curve(folder: Path) -> None:
         table.add_row(f"{point.clock_mhz:g}", f"{point.interval}", *numbers)
     console = Console(soft_wrap=True)
     console.print(table)
+    console.print(f"Clocks: {read_source(folder)}.", markup=False, highlight=False)
     console.print(f"Latency against clock: {folder / FILES[2]}", markup=False)
 
 

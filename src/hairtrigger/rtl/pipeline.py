@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from hairtrigger.errors import UnsupportedError
 from hairtrigger.rtl.clocked import Hold
-from hairtrigger.rtl.netlist import Delay, Delays, Instance, Module, Wire, driven
+from hairtrigger.rtl.fanout import Fanout, Routes, count_readers
+from hairtrigger.rtl.netlist import Delay, Instance, Module, Wire, driven
 from hairtrigger.rtl.retime import fewer_registers
 from hairtrigger.rtl.timed import Timed
 
 
-def place_registers(module: Module, model: Delays, period: float) -> Timed:
+def place_registers(module: Module, model: Routes, period: float) -> Timed:
     """Registers for a module and all below it, and behind all outputs of the module itself.
 
     ``period``: time in ns that logic may take between registers. Raises `UnsupportedError` where
     one cell alone takes longer.
     """
     done: dict[int, Timed] = {}
+    fanout = count_readers(module, model)
     for part in module.all_modules():
         children = tuple(done[id(child)] for child in part.children)
         top = part is module
-        placed = _place(part, children, model, period, registered=top)
-        done[id(part)] = fewer_registers(placed, model, period, registered=top)
+        placed = _place(part, children, fanout, period, registered=top)
+        done[id(part)] = fewer_registers(placed, fanout, period, registered=top)
     return done[id(module)]
 
 
@@ -34,7 +36,7 @@ MOST_TRIES = 300
 
 
 def _place(
-    module: Module, children: tuple[Timed, ...], model: Delays, period: float, registered: bool
+    module: Module, children: tuple[Timed, ...], fanout: Fanout, period: float, registered: bool
 ) -> Timed:
     """A module with its registers placed.
 
@@ -45,7 +47,7 @@ def _place(
     held = {part.output.net: 0 for _, part in holds}
     moved = [part.name for _, part in holds]
     for _ in range(min(len(holds) + 2, MOST_TRIES)):
-        timed = _placed(module, children, model, period, registered, held)
+        timed = _placed(module, children, fanout, period, registered, held)
         found = {part.output.net: timed.starts[n] for n, part in holds}
         moved = [part.name for _, part in holds if found[part.output.net] != held[part.output.net]]
         if not moved:
@@ -61,7 +63,7 @@ def _place(
 def _placed(
     module: Module,
     children: tuple[Timed, ...],
-    model: Delays,
+    fanout: Fanout,
     period: float,
     registered: bool,
     held: dict[int, int],
@@ -85,7 +87,7 @@ def _placed(
             child = below[id(part.module)]
             delay, latency, out = child.delay_in, child.latency, child.delay_out
         else:
-            delay = part.delay(model)
+            delay = fanout.delay(module, part)
             latency, out = 0, 0.0
             if delay > period:
                 raise UnsupportedError(

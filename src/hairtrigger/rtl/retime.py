@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hairtrigger.rtl.clocked import Hold
-from hairtrigger.rtl.netlist import Cell, Delay, Delays, Instance, driven
+from hairtrigger.rtl.fanout import Fanout
+from hairtrigger.rtl.netlist import Cell, Delay, Instance, driven
 from hairtrigger.rtl.timed import Timed, net_widths
 
 MOST_ROUNDS = 6
@@ -66,13 +67,13 @@ class _Net:
         return self.maker.made if self.maker else self.stage
 
 
-def fewer_registers(timed: Timed, model: Delays, period: float, registered: bool) -> Timed:
+def fewer_registers(timed: Timed, fanout: Fanout, period: float, registered: bool) -> Timed:
     """The same module with parts in other stages where that saves register bits.
 
     ``registered``: stands a register behind all outputs. Latency, and the longest paths before the
     first register and behind the last, stay within what they were.
     """
-    moving = _Moving(timed, model, period, registered)
+    moving = _Moving(timed, fanout, period, registered)
     for _ in range(MOST_ROUNDS):
         if not moving.round():
             break
@@ -82,7 +83,7 @@ def fewer_registers(timed: Timed, model: Delays, period: float, registered: bool
 class _Moving:
     """All parts and nets of a module while parts move."""
 
-    def __init__(self, timed: Timed, model: Delays, period: float, registered: bool) -> None:
+    def __init__(self, timed: Timed, fanout: Fanout, period: float, registered: bool) -> None:
         self.timed, self.period = timed, period
         self.last = timed.latency - int(registered)
         self.leaves = period if registered else timed.delay_out
@@ -95,7 +96,7 @@ class _Moving:
             if isinstance(part, Delay):
                 late[part.output.net] = late.get(part.a.net, 0) + part.steps
             else:
-                self._add(number, part, model, late)
+                self._add(number, part, fanout, late)
         for wire in timed.module.outputs:
             if not wire.constant:
                 net = self.nets[timed.root.get(wire.net, wire.net)]
@@ -105,7 +106,9 @@ class _Moving:
         for part in self.parts:
             part.begin = self._room(part, part.stage)[0]
 
-    def _add(self, number: int, part: Cell | Instance, model: Delays, late: dict[int, int]) -> None:
+    def _add(
+        self, number: int, part: Cell | Instance, fanout: Fanout, late: dict[int, int]
+    ) -> None:
         reads: dict[int, tuple[int, int]] = {}
         for wire in part.inputs:
             if not wire.constant:
@@ -119,7 +122,9 @@ class _Moving:
             made = _Part(number, reads, makes, *timing, stage, None)
         else:
             least = 0 if part.clocked else None
-            made = _Part(number, reads, makes, 0, part.delay(model), 0.0, stage, least)
+            made = _Part(
+                number, reads, makes, 0, fanout.delay(self.timed.module, part), 0.0, stage, least
+            )
         for net in reads:
             self.nets[net].readers.append(made)
         if isinstance(part, Hold):

@@ -11,7 +11,7 @@ from pathlib import Path
 from hairtrigger.pipeline import Finished, Stage, Workplace
 from hairtrigger.rtl.pareto import CLOCKS_MHZ, Point, curve, efficient
 from hairtrigger.runs.chip import Goal, read_graph
-from hairtrigger.targets import LABEL
+from hairtrigger.targets import LABEL, delay_model
 
 FILES = ("pareto.json", "pareto.csv", "pareto.svg")
 
@@ -26,7 +26,7 @@ def curve_stage(goal: Goal, intervals: tuple[int, ...]) -> Stage:
         for n, interval in enumerate(intervals):
             at.progress(n, len(intervals))
             points += curve(graph, goal.part, clocks, (interval,), goal.axis)
-        write_points(points, at.folder)
+        write_points(points, at.folder, delay_model(goal.part).source)
 
     return Stage(
         "pareto",
@@ -39,9 +39,13 @@ def curve_stage(goal: Goal, intervals: tuple[int, ...]) -> Stage:
     )
 
 
-def write_points(points: list[Point], folder: Path) -> None:
-    """Write pareto.json, pareto.csv and pareto.svg."""
-    record = {"clock": LABEL, "points": [asdict(point) for point in points]}
+def write_points(points: list[Point], folder: Path, source: str) -> None:
+    """Write pareto.json, pareto.csv and pareto.svg; ``source``: what the delays rest on."""
+    record = {
+        "clock": LABEL,
+        "delays": source,
+        "points": [asdict(point) for point in points],
+    }
     (folder / FILES[0]).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     with (folder / FILES[1]).open("w", newline="", encoding="utf-8") as file:
         rows = csv.DictWriter(file, [field.name for field in fields(Point)])
@@ -70,6 +74,11 @@ def read_points(folder: Path) -> list[Point]:
     """The points that `write_points` wrote."""
     record = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
     return [Point(**point) for point in record["points"]]
+
+
+def read_source(folder: Path) -> str:
+    """What the delays rest on, as `write_points` wrote it."""
+    return json.loads((folder / FILES[0]).read_text(encoding="utf-8"))["delays"]
 
 
 def show_files(made: Finished, folder: Path) -> None:
