@@ -17,7 +17,7 @@ from hairtrigger.rtl.bits import bus_bits, pack, unpack
 from hairtrigger.rtl.design import Design, compile_graph
 from hairtrigger.rtl.project import write_project
 from hairtrigger.tools import verilator, yosys
-from hairtrigger.tools.simulator import Simulator
+from hairtrigger.tools.simulator import MAX_LATENCY, Simulator
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,11 @@ def simulate(
     if packed.shape[1] == 0:  # a bus of no bits is one unread bit wide
         packed = np.zeros((len(packed), 1), dtype=np.uint8)
     result = simulator.run(
-        packed, interval=design.interval, words=design.words, gaps_seed=gaps_seed
+        packed,
+        interval=design.interval,
+        words=design.words,
+        gaps_seed=gaps_seed,
+        max_latency=max(MAX_LATENCY, 2 * design.latency),
     )
     out_bytes = (bus_bits(design.out_types) + 7) // 8
     outputs = unpack(design.out_types, result.outputs[:, :out_bytes])

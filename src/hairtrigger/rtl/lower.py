@@ -178,11 +178,17 @@ def _cells(state: Lowering, place: int) -> Value:
     """A node whose instances are laid out in the top module."""
     node, top = state.graph.nodes[place], state.top
     step = Step.of(node)
+    # A wire that elements share in turn carries more than a Table has entries for.
+    table = isinstance(node.op, ops.Table)
+    reads = spans_of(state.graph.nodes[node.operands[0]].type.range()) if table else []
 
     def make(offered: list[Wire], ports: list[Port], outputs: IntArray, _: int) -> list[Wire]:
+        elements: list[int] = outputs[:, 0].tolist()
         wires = [choose(top, offered, port) for port in ports]
-        found = _cell(top, node, wires, int(outputs[0, 0]), step)
-        return [top.narrow(found, *_reach(step, outputs[:, 0].tolist()))]
+        if table:
+            wires = [top.narrow(wires[0], *hull([reads[n] for n in elements]))]
+        found = _cell(top, node, wires, elements[0], step)
+        return [top.narrow(found, *_reach(step, elements))]
 
     return apply(state, node, [step], make)
 
