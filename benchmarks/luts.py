@@ -7,8 +7,8 @@ What a peer's network gives is compared with Keras on 1,000 events first; a wron
 
     python benchmarks/luts.py [--models FOLDER] [--out docs/benchmarks/luts] [--only TEXT]
 
-Needs `make peers`. FOLDER holds .keras files of HGQ2 networks. Each row is kept in FOLDER-less
-files under --work, so a run that was cut goes on where it was; syntheses are in the tool cache.
+Needs `make peers`. FOLDER holds .keras files of HGQ2 networks. The peers' rows are kept under
+--work, so a run that was cut goes on where it was; syntheses are in the tool cache.
 """
 
 from __future__ import annotations
@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "luts")
+    parser.add_argument("--kept", action="store_true", help="only networks with a kept row")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for a peer's step")
     chosen = parser.parse_args()
     if not PYTHON.exists():
@@ -181,6 +182,8 @@ def main() -> None:
         if chosen.only not in name:
             continue
         kept = chosen.work / f"{name.replace(' ', '-')}.json"
+        if chosen.kept and not kept.exists():
+            continue
         if isinstance(source, tuple):
             graph, kernel = kernel_graph(*source)
             path = chosen.work / f"{name.replace(' ', '-')}.npz"
