@@ -240,7 +240,8 @@ def output_text(
 ) -> str:
     """``store<number><W>(memory, events)``: an output of W events out of the lanes."""
     dtype, size = code_dtype(t), t.size
-    owner = layout.owner[refs]
+    # What has no bits is zero, whatever else the lane that it shares can carry.
+    owner = np.where(t.width.ravel() > 0, layout.owner[refs], -1)
     text = [f"template <int W> void store{number}(const char *memory, {dtype}_t *events) {{\n"]
     text.append("    (void)memory;\n")
     up = np.where(owner >= 0, t.lsb - program.fraction[refs], 0)

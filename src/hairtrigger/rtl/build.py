@@ -147,7 +147,8 @@ class ModuleBuilder:
         cell = self._source.get(a.net)
         if isinstance(cell, cells.Sum) and cell.output.fraction == a.fraction:
             out = self.net(best_low, best_high, a.fraction)
-            if out.width < a.width:
+            # A sum needs more bits than its terms are shifted by, else a term leaves it whole.
+            if max(cell.up_a, cell.up_b) < out.width < a.width:
                 key = ("sum", cell.a, cell.b, cell.up_a, cell.up_b, cell.subtract)
                 return self._cell(key, out, lambda out: replace(cell, output=out))
         return self._cast(a, 0, best_low, best_high)
