@@ -170,19 +170,20 @@ def main() -> None:
     parser.add_argument("--network", choices=sorted(CASES), action="append")
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--from-interval", type=int, default=1, help="leave out shorter ones")
+    parser.add_argument("--to-interval", type=int, default=1 << 30, help="leave out longer ones")
     chosen = parser.parse_args()
     tables: dict[str, list[dict[str, object]]] = {}
     for name in chosen.network or list(CASES):
         rows = tables.setdefault(name, [])
         for interval in CASES[name].intervals:
-            if interval < chosen.from_interval:
+            if not chosen.from_interval <= interval <= chosen.to_interval:
                 continue
             rows.append(measure(CASES[name], interval, chosen.images))
             finished(rows)
             print(name, rows[-1], flush=True)
-    about = {"seed": SEED, "goal": f"LUT x interval within {GOAL} of ideal", **stamp()}
-    if chosen.out:
-        write_tables(chosen.out, "Folding", __doc__, about, tables)
+            about = {"seed": SEED, "goal": f"LUT x interval within {GOAL} of ideal", **stamp()}
+            if chosen.out:
+                write_tables(chosen.out, "Folding", __doc__, about, tables)
 
 
 if __name__ == "__main__":
