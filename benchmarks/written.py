@@ -31,8 +31,10 @@ def stamp() -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         versions[package] = importlib.metadata.version(package)
+    # Where a user's folders lie is nobody's business.
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     return {
-        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
         "commit": commit + ("+" if changed else ""),
         "created": datetime.now(UTC).date().isoformat(),
         "versions": versions,
