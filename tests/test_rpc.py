@@ -521,3 +521,76 @@ def test_any_possible_configuration_gives_sound_images(pt, eta, bending, power, 
     assert events.images.shape == (20, rows, 48)
     assert np.isfinite(events.truth["pt"]).all()
     assert (events.truth["n_hits"] <= 27 * events.truth["n_muons"]).all()
+
+
+# Muons near each other
+
+
+def test_close_by_muons_lie_within_the_opening_and_others_do_not_change():
+    plain = rpc.simulate(6000, seed=30, muons=(0, 1, 1, 1))
+    near = rpc.simulate(
+        6000, seed=30, muons=(0, 1, 1, 1), config=RpcConfig(close_by_share=1.0, close_by_eta=0.04)
+    )
+    for name in ("pt", "charge", "n_muons"):
+        assert np.array_equal(near.truth[name], plain.truth[name])
+    assert np.array_equal(near.truth["eta"][:, 0], plain.truth["eta"][:, 0])
+    present = np.arange(3) < near.truth["n_muons"][:, None]
+    for name, opening, (low, high) in (
+        ("eta", 0.04, (0, 1.05)),
+        ("phi", 0.05, (-np.pi / 16, np.pi / 16)),
+    ):
+        values = near.truth[name]
+        apart = (values - values[:, :1])[:, 1:][present[:, 1:]]
+        assert np.abs(apart).max() <= opening * 1.0001
+        inside = np.abs(values[:, 0] - (low + high) / 2) < (high - low) / 2 - opening
+        unfolded = (values - values[:, :1])[:, 1:][present[:, 1:] & inside[:, None]]
+        assert unfolded.std() == pytest.approx(opening / math.sqrt(3), rel=0.03)
+        assert values[present].min() >= low - 1e-6
+        assert values[present].max() <= high + 1e-6
+
+
+def test_close_by_share_is_that_of_the_events():
+    config = RpcConfig(close_by_share=0.3, close_by_eta=0.001)
+    truth = rpc.simulate(8000, seed=31, muons=2, config=config).truth
+    near = np.abs(truth["eta"][:, 0] - truth["eta"][:, 1]) < 0.0011
+    expected = 0.3 + 0.7 * 2 * 0.0011 / 1.05
+    assert_binomial(int(near.sum()), len(near), expected)
+
+
+def test_muons_on_one_path_overlap_in_the_image():
+    same = {"close_by_share": 1.0, "close_by_eta": 0.0, "close_by_phi_rad": 0.0}
+    config = RpcConfig(**same, **QUIET, **LOSSLESS, **STRAIGHT, bending_tm=(0.0, 0.0))
+    both = rpc.simulate(2000, seed=32, muons=2, config=config)
+    layers = both.unpacked().sum(axis=2)
+    # One strip is crossed by both: at most three strips fire in a layer.
+    assert layers.max() <= 3
+    assert np.quantile(both.truth["layers_hit"][:, :2], 0.01) >= 4
+
+
+def test_a_store_made_before_the_option_still_fits(tmp_path):
+    rpc.simulate_to_store(tmp_path / "events", 10, seed=1)
+    text = (tmp_path / "events" / "zarr.json").read_text(encoding="utf-8")
+    assert "close_by" not in text
+    assert rpc.read_events(tmp_path / "events").config == RpcConfig()
+    near = RpcConfig(close_by_share=0.5)
+    with pytest.raises(HairtriggerError, match="close_by_share"):
+        rpc.simulate_to_store(tmp_path / "events", 10, seed=1, config=near)
+    rpc.simulate_to_store(tmp_path / "near", 10, seed=1, config=near)
+    assert rpc.read_events(tmp_path / "near").config == near
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"close_by_share": 1.1},
+        {"close_by_share": (0.1, 0.2)},
+        {"close_by_eta": -0.1},
+        {"close_by_share": 0.5, "close_by_eta": 1.2},
+        {"close_by_share": 0.5, "close_by_phi_rad": 1.0},
+        {"close_by_share": math.nan},
+    ],
+)
+def test_impossible_openings(change):
+    with pytest.raises(InputError, match="close_by") as caught:
+        RpcConfig(**change)
+    assert caught.value.fix

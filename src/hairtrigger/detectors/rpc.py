@@ -276,7 +276,7 @@ def simulate_to_store(
     metadata = {
         "simulation_version": SIMULATION_VERSION,
         "seed": seed,
-        "config": dataclasses.asdict(config),
+        "config": _recorded(config),
     }
     opened = event_store.create_or_resume(
         path, kind=STORE_KIND, events=events, arrays=arrays, metadata=metadata, chunk=chunk
@@ -317,6 +317,18 @@ def _resolve(config: RpcConfig | None, muons: int | tuple[float, ...] | None) ->
     return (
         config if muons is None else dataclasses.replace(config, muon_weights=muon_weights(muons))
     )
+
+
+LATER_OPTIONS = ("close_by_share", "close_by_eta", "close_by_phi_rad")
+"""Left out of a store's metadata where they are off: stores older than these options stay valid."""
+
+
+def _recorded(config: RpcConfig) -> dict[str, object]:
+    values = dataclasses.asdict(config)
+    if not config.close_by_share:
+        for name in LATER_OPTIONS:
+            del values[name]
+    return values
 
 
 def _processors() -> int:

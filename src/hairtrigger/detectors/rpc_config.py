@@ -38,6 +38,11 @@ class RpcConfig:
     eta_range: tuple[float, float] = (0.0, 1.05)
     phi_range_rad: tuple[float, float] = (-math.pi / 16, math.pi / 16)
     vertex_sigma_m: float = 0.05
+    # In this share of the images with 2 or 3 muons all of them fly near the leading one: up to
+    # that much from it in eta and in phi, either way
+    close_by_share: float = 0.0
+    close_by_eta: float = 0.05
+    close_by_phi_rad: float = 0.05
 
     # The calorimeter in front of the BI layers, at normal incidence
     calorimeter_radii_m: tuple[float, float] = (1.5, 4.2)
@@ -187,6 +192,21 @@ def _check_muons(config: RpcConfig) -> None:
     _require(config, "pt_range_gev", "greater than 0", lambda pt: pt > 0)
     _require(config, "eta_range", "between -5 and 5", lambda eta: abs(eta) <= 5)
     _require(config, "vertex_sigma_m", "0 or greater", _not_negative)
+    _check_close_by(config)
+
+
+def _check_close_by(config: RpcConfig) -> None:
+    openings = {"close_by_eta": "eta_range", "close_by_phi_rad": "phi_range_rad"}
+    _require_scalar(config, "close_by_share", *openings)
+    _require(config, "close_by_share", "between 0 and 1", lambda value: 0 <= value <= 1)
+    for name, limits in openings.items():
+        _require(config, name, "0 or greater", _not_negative)
+        low, high = getattr(config, limits)
+        if config.close_by_share and getattr(config, name) > high - low:
+            raise InputError(
+                f"{name} = {getattr(config, name)!r} is more than all of {limits} = {(low, high)}",
+                f"give {name} at most {high - low:.3g}, or leave close_by_share at 0",
+            )
 
 
 def _check_passage(config: RpcConfig) -> None:

@@ -47,7 +47,26 @@ def draw_muons(rng: np.random.Generator, events: int, config: RpcConfig) -> Muon
     eta = rng.uniform(*config.eta_range, event.size).astype(np.float32)
     phi = rng.uniform(*config.phi_range_rad, event.size).astype(np.float32)
     charge = (2 * rng.integers(0, 2, event.size, np.int8) - 1).astype(np.int8)
+    if config.close_by_share:
+        near = (slot > 0) & (rng.random(events) < config.close_by_share)[event]
+        leading = np.flatnonzero(near) - slot[near]
+        eta[near] = _beside(rng, eta[leading], config.close_by_eta, config.eta_range)
+        phi[near] = _beside(rng, phi[leading], config.close_by_phi_rad, config.phi_range_rad)
     return Muons(event, slot, pt, eta, phi, charge)
+
+
+def _beside(
+    rng: np.random.Generator, centre: np.ndarray, opening: float, limits: tuple[float, float]
+) -> np.ndarray:
+    """Places up to ``opening`` from each ``centre``, uniform; folded back at the limits.
+
+    Folding cannot lead away from a centre inside the limits, so all stay within the opening.
+    """
+    low, high = limits
+    place = centre + opening * rng.uniform(-1, 1, centre.size).astype(np.float32)
+    place = np.where(place < low, 2 * low - place, place)
+    place = np.where(place > high, 2 * high - place, place)
+    return np.clip(place, low, high).astype(np.float32)
 
 
 def _draw_pt(rng: np.random.Generator, size: int, config: RpcConfig) -> np.ndarray:
