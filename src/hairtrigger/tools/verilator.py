@@ -35,6 +35,8 @@ _FAST, _SLOW = ("-O1",), ("-O0",)
 # three times as fast to build and as fast to run; a flat design lost nothing.
 _KEEP_HIERARCHY = ("-fno-inline", "-fno-gate", "-fno-dfg")
 _BUNDLE_BYTES = 400_000
+_FEW_UNITS = 3
+"""With more of them the headers are compiled once, for all."""
 _PORT = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W|)\(&(\w+),(\d+),(\d+)")
 
 
@@ -165,19 +167,31 @@ def _compile(made: _Build, sources: list[Path], work: Path) -> Path:
     bundles += [(_SLOW, bundle) for bundle in _bundles(slow)]
     if sum(path.stat().st_size for path in (*fast, *slow)) < _BUNDLE_BYTES:
         bundles = [(_FAST, [made.harness, *fast, *slow])]
+    shared = [*_CXX_FLAGS, *include, *made.defines]
+
+    def compiled(units: list[compiler.Unit]) -> None:
+        compiler.compile_objects(
+            made.cxx, units, shared, folder=work, jobs=made.jobs, timeout_s=timeout_s
+        )
+
+    first: dict[tuple[str, ...], tuple[str, ...]] = {}
+    if len(bundles) > _FEW_UNITS:
+        # A top module of 65,000 wires is a class that g++ takes half a minute to read.
+        headers = {flags: work / f"headers{flags[0]}.h" for flags in (_FAST, _SLOW)}
+        compiled(
+            [
+                compiler.Unit(obj / "Vtop__pch.h", Path(f"{to}.gch"), (*flags, "-x", "c++-header"))
+                for flags, to in headers.items()
+            ]
+        )
+        first = {flags: ("-include", str(to)) for flags, to in headers.items()}
     units = []
     for number, (flags, bundle) in enumerate(bundles):
         source = work / f"unit{number}.cpp"
         source.write_text("".join(f'#include "{path}"\n' for path in bundle))
-        units.append(compiler.Unit(source, work / f"unit{number}.o", flags))
-    compiler.compile_objects(
-        made.cxx,
-        units,
-        [*_CXX_FLAGS, *include, *made.defines],
-        folder=work,
-        jobs=made.jobs,
-        timeout_s=timeout_s,
-    )
+        own = (*flags, *first.get(flags, ()))
+        units.append(compiler.Unit(source, work / f"unit{number}.o", own))
+    compiled(units)
     program = work / "simulator"
     runtime = _runtime(made.cxx, made.jobs)
     compiler.link(made.cxx, [*(unit.object for unit in units), *runtime], program, ["-pthread"])
