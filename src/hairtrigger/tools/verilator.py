@@ -185,7 +185,7 @@ def _compile(made: _Build, sources: list[Path], work: Path) -> Path:
             ]
         )
         first = {flags: ("-include", str(to)) for flags, to in headers.items()}
-    units = []
+    units: list[compiler.Unit] = []
     for number, (flags, bundle) in enumerate(bundles):
         source = work / f"unit{number}.cpp"
         source.write_text("".join(f'#include "{path}"\n' for path in bundle))
