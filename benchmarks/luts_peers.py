@@ -37,10 +37,11 @@ def traced(peer: str, network: str):
         from alkaid.trace import trace as comb_trace
     hardware = HWConfig(1, -1, -1)
     if network.endswith(".keras"):
-        import hgq  # noqa: F401  (Keras then knows its layers)
+        import hgq.layers  # (Keras then knows its layers)
         import keras
 
-        model = keras.models.load_model(network, compile=False)
+        renamed = {"hgq2>QDenseT": hgq.layers.QDenseT}  # its name in older files
+        model = keras.models.load_model(network, compile=False, custom_objects=renamed)
         return RTLModel, comb_trace(*trace_model(model, hardware))
     held = np.load(network)
     x = FixedVariableArrayInput((held["kernel"].shape[0],), hwconf=hardware)
@@ -83,7 +84,7 @@ def main() -> None:
     sources = [p for p in sorted((folder / "src").rglob("*.v")) if "wrapper" not in p.name]
     text = "\n".join(path.read_text() for path in sources)
     (folder / "net.v").write_text(inlined(text, folder))
-    stages = len(made._pipe.solutions) if hasattr(made, "_pipe") else None
+    stages = len(made._pipe.solutions if peer == "da4ml" else made.fsm.logic)
     print(json.dumps({"seconds": seconds, "clocks": stages}))
 
 
