@@ -148,13 +148,21 @@ def report(
             show_default=False,
         ),
     ] = None,
+    document: Annotated[
+        Path | None,
+        typer.Option(
+            "--document",
+            help="Also write the study's page of goals and figures: NAME.md, .json and .png.",
+            show_default=False,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write the page of a finished run anew from its summary.json, and show the main numbers."""
     with told(debug):
         from hairtrigger.runs import render_again
 
-        show(render_again(folder, figure))
+        show(render_again(folder, figure, document))
 
 
 def show_curve(folder: Path) -> None:

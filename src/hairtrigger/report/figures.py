@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hairtrigger.report.summary import Curve, Display, Estimate, Profile, Training
+from hairtrigger.report.summary import Curve, Display, Estimate, Evaluation, Profile, Training
 
 COLOURS = ("#1b1f24", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """Of the models in order; told apart by colour-blind people too (Okabe and Ito)."""
@@ -131,17 +131,18 @@ def _turn_on(axes: Any, curves: Sequence[Curve]) -> None:
 
 def resolution(profiles: Sequence[Profile]) -> str:
     """Mean relative error of the predicted pT against the true one."""
+    alt = "Resolution in transverse momentum"
+    return _draw("resolution", alt, 4.4, 3.6, lambda axes: _resolution(axes, profiles))
 
-    def paint(axes: Any) -> None:
-        for number, profile in enumerate(profiles):
-            _bars(axes, number, len(profiles), profile.model, profile.edges_gev, profile.values)
-        axes.set_xlim(profiles[0].edges_gev[0], profiles[0].edges_gev[-1])
-        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
-        axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
-        axes.set_ylabel(r"mean |predicted / true $p_\mathrm{T}$ $-$ 1|", labelpad=4)
-        axes.legend(loc="upper left", title="one muon, simulation")
 
-    return _draw("resolution", "Resolution in transverse momentum", 4.4, 3.6, paint)
+def _resolution(axes: Any, profiles: Sequence[Profile]) -> None:
+    for number, profile in enumerate(profiles):
+        _bars(axes, number, len(profiles), profile.model, profile.edges_gev, profile.values)
+    axes.set_xlim(profiles[0].edges_gev[0], profiles[0].edges_gev[-1])
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
+    axes.set_xlabel(r"true $p_\mathrm{T}$ [GeV]")
+    axes.set_ylabel(r"mean |predicted / true $p_\mathrm{T}$ $-$ 1|", labelpad=4)
+    axes.legend(loc="upper left", title="one muon, simulation")
 
 
 def training(trainings: Sequence[Training]) -> str:
@@ -224,6 +225,26 @@ def save_overview(
         )
         _turn_on(right, curves)
         figure.savefig(path, dpi=130)
+
+
+def save_study(path: Path, evaluation: Evaluation) -> None:
+    """The turn-on curves of every threshold and the resolution, as .png or .svg by the suffix."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    thresholds = sorted({curve.threshold_gev for curve in evaluation.turn_on})
+    panels = len(thresholds) + bool(evaluation.resolution)
+    rows = -(-panels // 2)
+    with matplotlib.rc_context({**_style(), "svg.hashsalt": "study"}):
+        figure = Figure(figsize=(9.6, 3.5 * rows))
+        axes = figure.subplots(rows, 2, squeeze=False).ravel()
+        for panel, threshold in zip(axes, thresholds, strict=False):
+            _turn_on(panel, [c for c in evaluation.turn_on if c.threshold_gev == threshold])
+        if evaluation.resolution:
+            _resolution(axes[len(thresholds)], evaluation.resolution)
+        for panel in axes[panels:]:
+            panel.set_axis_off()
+        figure.savefig(path, dpi=110)
 
 
 def _window(image: np.ndarray) -> tuple[int, int]:

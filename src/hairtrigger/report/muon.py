@@ -10,7 +10,7 @@ import numpy as np
 
 from hairtrigger.detectors import rpc
 from hairtrigger.errors import MismatchError
-from hairtrigger.metrics import Fraction, Mean, fraction
+from hairtrigger.metrics import Fraction, Mean, TurnOn, fraction
 from hairtrigger.report import summary as s
 from hairtrigger.report.judged import Judged, Network
 from hairtrigger.report.page import Pictures
@@ -18,6 +18,9 @@ from hairtrigger.studies.muon import STUDY, TEST_RATE, noise_name
 from hairtrigger.studies.muon_metrics import CHARGE_GEV, SPREAD_GEV, TRIGGER_GEV, MuonPrediction
 
 SAMPLE = "muons"
+PASSED_GEV = 10.0
+PASSED = ((5.0, 6.0, "low"), (10.0, 12.0, "high"), (12.0, 14.0, "high"))
+"""Threshold and bins of true pT [GeV] of the published student, and what is better there."""
 SEEN_LAYERS = 7
 """Layers that a muon of an event display has fired, so that there is a track to see."""
 
@@ -103,6 +106,17 @@ def _rows(networks: Sequence[Network], level: float) -> tuple[s.Row, ...]:
             scale=1000,
         )
 
+    def passed(low: float, high: float, better: str) -> s.Row:
+        cut = PASSED_GEV
+        return row(
+            f"pass{cut:g}_{low:g}_{high:g}",
+            f"pass {cut:g} GeV: {low:g} to {high:g} GeV",
+            f"share of single muons of {low:g} to {high:g} GeV that are given {cut:g} GeV or more",
+            "",
+            better,
+            lambda f: within(f.muons.turn_on, cut, low, high, level),
+        )
+
     def counted(figures: Any) -> Fraction:
         counts = np.array(figures.muons.confusion)
         return fraction(int(np.trace(counts)), int(counts.sum()), level)
@@ -130,6 +144,7 @@ def _rows(networks: Sequence[Network], level: float) -> tuple[s.Row, ...]:
             headline=True,
         ),
         *(fakes(n, entry.rate_hz_cm2) for n, entry in enumerate(networks[0].figures.fakes)),
+        *(passed(*entry) for entry in PASSED),
         row(
             "charge",
             f"right charge, {charge_low:g} to {charge_high:g} GeV",
@@ -155,6 +170,16 @@ def _rows(networks: Sequence[Network], level: float) -> tuple[s.Row, ...]:
             counted,
         ),
     )
+
+
+def within(
+    curves: Sequence[TurnOn], threshold: float, low: float, high: float, level: float
+) -> Fraction:
+    """The efficiency of a threshold for true pT from ``low`` to ``high`` GeV, edges of its bins."""
+    (curve,) = (c for c in curves if c.threshold == threshold)
+    first, end = curve.edges.index(low), curve.edges.index(high)
+    points = curve.points[first:end]
+    return fraction(sum(p.passed for p in points), sum(p.total for p in points), level)
 
 
 def estimate(measured: Fraction | Mean, level: float, scale: float = 1) -> s.Estimate:

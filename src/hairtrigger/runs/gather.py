@@ -45,6 +45,7 @@ from hairtrigger.runs.curve import show_files
 
 if TYPE_CHECKING:
     from hairtrigger.report.page import Pictures
+    from hairtrigger.studies.base import Goal
 
 PAGE, SUMMARY = "report.html", "summary.json"
 EVALUATION, PICTURES = "evaluation.json", "displays.npz"
@@ -193,11 +194,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def render_again(folder: Path, overview: Path | None = None) -> Report:
+def render_again(
+    folder: Path, overview: Path | None = None, document: Path | None = None
+) -> Report:
     """Write the page of a finished run again from its numbers.
 
-    ``overview``: where to save a picture of the study too, .png or .svg. Raises StorageError for
-    a folder without a finished run, InputError for a picture that cannot be made.
+    ``overview``: where to save a picture of the study too, .png or .svg; ``document``: where to
+    write the study's page for the documentation (`hairtrigger.report.document`). Raises
+    StorageError for a folder without a finished run, InputError for what cannot be made.
     """
     summary = read_summary(folder / SUMMARY)
     kept = folder / STAGES / "report"
@@ -213,7 +217,25 @@ def render_again(folder: Path, overview: Path | None = None) -> Report:
     write_whole(folder / PAGE, render(summary, graph, pictures))
     if overview is not None:
         _save_overview(overview, summary, pictures)
+    if document is not None:
+        _write_document(document, summary)
     return Report(folder, folder / PAGE, summary)
+
+
+def _write_document(path: Path, summary: Summary) -> None:
+    from hairtrigger.report.document import write_document
+    from hairtrigger.report.goals import reached
+
+    write_document(path, summary, reached(summary, goals_of(summary.origin.study)))
+
+
+def goals_of(study: str | None) -> Sequence[Goal]:
+    """What a study is to reach; nothing for a user's own model or study."""
+    if study != "muon":
+        return ()
+    from hairtrigger.studies.muon_goals import GOALS
+
+    return GOALS
 
 
 def _save_overview(path: Path, summary: Summary, pictures: Pictures | None) -> None:

@@ -21,6 +21,22 @@ Outputs = Mapping[str, NDArray[Any]]
 """Raw outputs of a network (events, outputs) by the name of the test sample."""
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What a study wants to reach: ``must`` at least, ``aim`` at best, None where there is none.
+
+    ``key`` names a row of the report's table of models, or a number of the chip: "latency_ns",
+    "interval_ns", "lut", "dsp". ``better`` is "high" or "low".
+    """
+
+    key: str
+    label: str
+    unit: str
+    better: str
+    must: float
+    aim: float | None = None
+
+
 class Preset(Protocol):
     """How large a run is. A study's own frozen dataclass adds its numbers."""
 
