@@ -138,6 +138,44 @@ def compile_(
             show_curve(made.folder)
 
 
+def verify(
+    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the events.")] = 1,
+    part: PartName = "xcvu13p",
+    clock: ClockText = "320MHz",
+    latency: Limit = None,
+    interval: Interval = "25ns",
+    axis: Axis = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            help="Where the run goes. [default: runs/verify-STUDY]",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Verify and synthesise the trained student that comes with a study: its chip in minutes."""
+    with told(debug, again()):
+        from hairtrigger.runs import verify_study
+
+        with reporter() as told_to:
+            made = verify_study(
+                study,
+                seed=seed,
+                part=part,
+                clock=clock,
+                latency=latency,
+                interval=interval,
+                axis=axis,
+                folder=folder or Path("runs") / f"verify-{study}",
+                command=command(),
+                reporter=told_to,
+            )
+        show(made)
+
+
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     figure: Annotated[

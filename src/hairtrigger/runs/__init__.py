@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hairtrigger.report.judged import Judged
     from hairtrigger.studies.base import Study
 
-__all__ = ["Report", "compile_model", "render_again", "run_study"]
+__all__ = ["Report", "compile_model", "render_again", "run_study", "verify_study"]
 
 
 STUDIES = ("muon",)
@@ -76,6 +76,58 @@ def run_study(
     title = f"{study.title}: {preset}"
     origin = origin_of(title, goal, seed, command, study=study.name, preset=preset)
     return finish(stages, origin, folder, reporter)
+
+
+TRAINED = Path(__file__).parent.parent / "studies" / "trained"
+"""Students that come with hairtrigger, one for each study that has one: <study>.keras."""
+
+
+def verify_study(
+    name: str,
+    *,
+    seed: int = 1,
+    part: str = "xcvu13p",
+    clock: str = "320MHz",
+    latency: str | None = None,
+    interval: str = "25ns",
+    axis: int | None = None,
+    folder: Path,
+    command: str = "",
+    reporter: Reporter | None = None,
+) -> Report:
+    """Compile the trained student that comes with a study, verify and synthesise it.
+
+    The events are simulated as those of preset ``smoke`` are. Raises as `run_study` does, and
+    InputError for a study without a trained student.
+    """
+    goal = _goal(part, clock, latency, interval, axis)
+    study, _ = _find(name)
+    model = TRAINED / f"{name}.keras"
+    if not model.exists():
+        raise InputError(
+            f"study {name!r} comes without a trained student",
+            f"train one: hairtrigger run {name} --preset demo",
+        )
+    size = study.preset("smoke")
+
+    def events(inputs: Mapping[str, Path]) -> np.ndarray:
+        return test_events(study, samples_of(study, size, seed, inputs), EVENTS)
+
+    simulate = training_stages(study, size, seed)[0]
+    stages = [
+        simulate,
+        *chip_stages(
+            study.name,
+            goal,
+            seed,
+            lambda _: model,
+            events,
+            events_after=(simulate.name,),
+            given={"model": _content(model)},
+        ),
+    ]
+    title = f"{study.title}: the trained student"
+    return finish(stages, origin_of(title, goal, seed, command, model=model.name), folder, reporter)
 
 
 def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:
