@@ -14,7 +14,8 @@ import numpy as np
 
 from hairtrigger.fixed import IntArray
 from hairtrigger.rtl.adders import multiply_matrix
-from hairtrigger.rtl.build import ZERO, ModuleBuilder
+from hairtrigger.rtl.arithmetic import ZERO
+from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.kernels import Span
 from hairtrigger.rtl.netlist import Wire, constant
 

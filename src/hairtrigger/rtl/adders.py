@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from hairtrigger.errors import ToolError
 from hairtrigger.fixed import IntArray
-from hairtrigger.rtl.build import ZERO, ModuleBuilder
+from hairtrigger.rtl.arithmetic import ZERO
+from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.netlist import Wire, constant
 
 MOST_ROWS = 64

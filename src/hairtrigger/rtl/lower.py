@@ -22,7 +22,8 @@ from hairtrigger.graph.graph import Graph, Node
 from hairtrigger.graph.types import TensorType
 from hairtrigger.rtl import registers
 from hairtrigger.rtl.adders import multiply_matrix
-from hairtrigger.rtl.build import ZERO, ModuleBuilder
+from hairtrigger.rtl.arithmetic import ZERO
+from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.kernels import (
     KERNELS,
     Port,

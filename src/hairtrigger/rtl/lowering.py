@@ -10,7 +10,8 @@ import numpy as np
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph import linear
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.rtl.build import ZERO, ModuleBuilder
+from hairtrigger.rtl.arithmetic import ZERO
+from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.kernels import Kernel, Port, Step, choose
 from hairtrigger.rtl.names import identifier
 from hairtrigger.rtl.netlist import Wire

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hairtrigger.fixed import IntArray
-from hairtrigger.rtl.build import ZERO, ModuleBuilder
+from hairtrigger.rtl.arithmetic import ZERO
+from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.netlist import Wire, constant
 
 SMALL = 128
