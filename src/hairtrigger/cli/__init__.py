@@ -45,6 +45,7 @@ def _common(
 app.command()(runs.run)
 app.command("compile")(runs.compile_)
 app.command()(runs.verify)
+app.command()(runs.sweep)
 app.command()(runs.report)
 app.command()(tools.fuzz)
 app.command()(tools.doctor)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hairtrigger.cli.options import Axis, ClockText, Debug, Interval, Limit, PartName
-from hairtrigger.cli.told import again, command, reporter, show, told
+from hairtrigger.cli.told import again, command, reporter, show, show_sweep, told
 
 
 def run(
@@ -174,6 +174,57 @@ def verify(
                 reporter=told_to,
             )
         show(made)
+
+
+def sweep(
+    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    preset: Annotated[
+        str, typer.Option("--preset", help="Size of each training: smoke, demo, paper.")
+    ] = "demo",
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Settings to try, those of earlier calls too.")
+    ] = 20,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of simulation, training and suggestions.")
+    ] = 1,
+    part: PartName = "xcvu13p",
+    clock: ClockText = "320MHz",
+    interval: Interval = "25ns",
+    axis: Axis = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            help="Where the sweep goes; one that is there is gone on with. "
+            "[default: runs/sweep-STUDY-PRESET-SEED]",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Sweep a study's student: accuracy against LUTs against nanoseconds.
+
+    Each trial trains, converts and synthesises a student with other settings. Run again to go on
+    after an interruption, or with more --trials.
+    """
+    folder = folder or Path("runs") / f"sweep-{study}-{preset}-{seed}"
+    with told(debug, again()):
+        from hairtrigger.runs import sweep_study
+
+        with reporter() as told_to:
+            made = sweep_study(
+                study,
+                preset=preset,
+                trials=trials,
+                seed=seed,
+                part=part,
+                clock=clock,
+                interval=interval,
+                axis=axis,
+                folder=folder,
+                reporter=told_to,
+            )
+        show_sweep(made, folder)
 
 
 def report(

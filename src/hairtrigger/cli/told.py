@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +15,7 @@ from hairtrigger.errors import HairtriggerError, InputError
 if TYPE_CHECKING:
     from hairtrigger.progress import Reporter
     from hairtrigger.runs import Report
+    from hairtrigger.runs.sweep import Swept
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -68,3 +70,22 @@ def show(made: Report) -> None:
     for line in headlines(made.summary):
         console.print(f"  {line.value:>18}  {line.what}", markup=False)
     console.print(f"Report: {made.page}", markup=False)
+
+
+def show_sweep(made: Swept, folder: Path) -> None:
+    """The trials of a sweep, and where the figure is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hairtrigger.report.page import estimate
+
+    table = Table("trial", made.score, "LUT", "ns", "", box=None)
+    for trial in made.trials:
+        chip, score = trial.point.chip, trial.point.scores[made.score]
+        if chip is not None:
+            mark = "beaten by none" if trial.number in made.best else ""
+            numbers = f"{chip.lut:,}", f"{chip.latency_ns:.5g}"
+            table.add_row(f"{trial.number}", estimate(score), *numbers, mark)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"Score against LUT: {folder / 'sweep.svg'}", markup=False)

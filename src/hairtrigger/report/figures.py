@@ -280,3 +280,26 @@ def draw_latency(
         axes.legend(loc="upper right")
 
     return _draw("latency", "Latency against clock", 5.2, 3.6, paint)
+
+
+def draw_sweep(points: Sequence[tuple[float, Estimate, float, bool]], score: str) -> str:
+    """Score against LUT: (LUT, score, latency in ns, is it beaten by none) of each trial."""
+
+    def paint(axes: Any) -> None:
+        import matplotlib
+
+        times = [p[2] for p in points]
+        shade = matplotlib.colors.Normalize(min(times), max(max(times), min(times) + 1))
+        for lut, found, ns, best in points:
+            if found.value is None or found.low is None or found.high is None:
+                continue
+            error = [[found.value - found.low], [found.high - found.value]]
+            colour = matplotlib.colormaps["viridis_r"](shade(ns))
+            axes.errorbar(lut, found.value, error, fmt="o" if best else "x", color=colour)
+        colours = matplotlib.cm.ScalarMappable(shade, "viridis_r")
+        axes.figure.colorbar(colours, ax=axes, label="latency [ns]")
+        axes.set_xscale("log")
+        axes.set_xlabel("LUT (synthesised)")
+        axes.set_ylabel(score)
+
+    return _draw("sweep", f"{score} against LUT; round: beaten by none", 5.6, 3.8, paint)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
+
+from hairtrigger.metrics import Fraction, Mean
+from hairtrigger.report import summary as s
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,3 +39,17 @@ class Judged:
 
     samples: Samples
     networks: tuple[Network, ...]
+
+
+def estimate(measured: Fraction | Mean, level: float, scale: float = 1) -> s.Estimate:
+    """A Fraction or Mean as the summary has it; a Mean's interval is +- z standard errors."""
+    if isinstance(measured, Fraction):
+        if not measured.total:
+            return s.Estimate(None, None, None, 0)
+        low, value, high = measured.low, measured.value, measured.high
+        return s.Estimate(scale * value, scale * low, scale * high, measured.total)
+    if measured.entries < 2:
+        return s.Estimate(None, None, None, measured.entries)
+    half = NormalDist().inv_cdf(0.5 + level / 2) * measured.error
+    low, high = measured.value - half, measured.value + half
+    return s.Estimate(scale * measured.value, scale * low, scale * high, measured.entries)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hairtrigger.detectors import rpc
 from hairtrigger.errors import MismatchError
 from hairtrigger.metrics import Fraction, Mean, TurnOn, fraction
 from hairtrigger.report import summary as s
-from hairtrigger.report.judged import Judged, Network
+from hairtrigger.report.judged import Judged, Network, estimate
 from hairtrigger.report.page import Pictures
 from hairtrigger.studies.muon import STUDY, TEST_RATE, noise_name
 from hairtrigger.studies.muon_metrics import CHARGE_GEV, SPREAD_GEV, TRIGGER_GEV, MuonPrediction
@@ -180,20 +179,6 @@ def within(
     first, end = curve.edges.index(low), curve.edges.index(high)
     points = curve.points[first:end]
     return fraction(sum(p.passed for p in points), sum(p.total for p in points), level)
-
-
-def estimate(measured: Fraction | Mean, level: float, scale: float = 1) -> s.Estimate:
-    """A Fraction or Mean as the summary has it; a Mean's interval is +- z standard errors."""
-    if isinstance(measured, Fraction):
-        if not measured.total:
-            return s.Estimate(None, None, None, 0)
-        low, value, high = measured.low, measured.value, measured.high
-        return s.Estimate(scale * value, scale * low, scale * high, measured.total)
-    if measured.entries < 2:
-        return s.Estimate(None, None, None, measured.entries)
-    half = NormalDist().inv_cdf(0.5 + level / 2) * measured.error
-    low, high = measured.value - half, measured.value + half
-    return s.Estimate(scale * measured.value, scale * low, scale * high, measured.entries)
 
 
 def _estimates(points: Sequence[Fraction | Mean], level: float) -> tuple[s.Estimate, ...]:

@@ -24,9 +24,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hairtrigger.report.judged import Judged
+    from hairtrigger.runs.sweep import Swept
     from hairtrigger.studies.base import Study
 
-__all__ = ["Report", "compile_model", "render_again", "run_study", "verify_study"]
+__all__ = [
+    "Report",
+    "compile_model",
+    "render_again",
+    "run_study",
+    "sweep_study",
+    "verify_study",
+]
 
 
 STUDIES = ("muon",)
@@ -128,6 +136,28 @@ def verify_study(
     ]
     title = f"{study.title}: the trained student"
     return finish(stages, origin_of(title, goal, seed, command, model=model.name), folder, reporter)
+
+
+def sweep_study(
+    name: str,
+    *,
+    preset: str = "demo",
+    trials: int = 20,
+    seed: int = 1,
+    part: str = "xcvu13p",
+    clock: str = "320MHz",
+    interval: str = "25ns",
+    axis: int | None = None,
+    folder: Path,
+    reporter: Reporter | None = None,
+) -> Swept:
+    """Try ``trials`` settings of a study's student; see `hairtrigger.runs.sweep.sweep`."""
+    from hairtrigger.progress import Silent
+    from hairtrigger.runs.sweep import sweep
+
+    goal = _goal(part, clock, None, interval, axis)
+    study, _ = _find(name)
+    return sweep(study, study.preset(preset), seed, goal, trials, folder, reporter or Silent())
 
 
 def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:

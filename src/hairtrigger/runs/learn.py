@@ -20,6 +20,7 @@ from hairtrigger.train import History
 if TYPE_CHECKING:
     import numpy as np
 
+    from hairtrigger.graph import Graph
     from hairtrigger.report.judged import Judged
     from hairtrigger.studies.base import Samples, Study
     from hairtrigger.train import Data
@@ -34,7 +35,7 @@ NETWORKS = {
 WEIGHTS = ("kernel", "bias", "gamma", "beta", "bn_gamma", "bn_beta")
 """Variables that count as a network's parameters: not the widths that training learns."""
 _CHUNK = 8192
-_PACKAGES = ("numpy", "keras", "jax", "hgq2")
+PACKAGES = ("numpy", "keras", "jax", "hgq2")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Learned:
 
 def training_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
     """Stages ``simulate``, ``teacher``, ``float_student`` and ``student``."""
-    sources = ("fixed.py", "detectors", "studies/base.py", *_sources_of(study))
+    sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study))
     settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": seed}
 
     def simulate(work: Workplace) -> None:
@@ -56,41 +57,38 @@ def training_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
 
     def teacher(work: Workplace) -> None:
         samples = samples_of(study, preset, seed, work.inputs)
-        _save(work, study.train_teacher(preset, samples, seed, **_means(work)))
-
-    def float_student(work: Workplace) -> None:
-        samples = samples_of(study, preset, seed, work.inputs)
-        taught = model_of(work.inputs["teacher"])
-        _save(work, study.train_float_student(preset, samples, seed, taught, **_means(work)))
-
-    def student(work: Workplace) -> None:
-        samples = samples_of(study, preset, seed, work.inputs)
-        taught, start = (model_of(work.inputs[name]) for name in ("teacher", "float_student"))
-        trained = study.train_student(preset, samples, seed, taught, start=start, **_means(work))
-        _save(work, trained)
+        save(work, study.train_teacher(preset, samples, seed, **means(work)))
 
     train = (*sources, "train", "runs/learn.py")
     return [
         Stage("simulate", "Simulate events", simulate, settings, (), sources, ("numpy", "zarr")),
-        Stage("teacher", "Train the teacher", teacher, settings, ("simulate",), train, _PACKAGES),
-        Stage(
-            "float_student",
-            "Train the student in floating point",
-            float_student,
-            settings,
-            ("simulate", "teacher"),
-            train,
-            _PACKAGES,
-        ),
-        Stage(
-            "student",
-            "Distil the quantised student",
-            student,
-            settings,
-            ("simulate", "teacher", "float_student"),
-            train,
-            _PACKAGES,
-        ),
+        Stage("teacher", "Train the teacher", teacher, settings, ("simulate",), train, PACKAGES),
+        *student_stages(study, preset, seed),
+    ]
+
+
+def student_stages(study: Study, preset: Any, seed: int, prefix: str = "") -> list[Stage]:
+    """Stages ``float_student`` and ``student``, their names behind ``prefix``."""
+    first, second = f"{prefix}float_student", f"{prefix}student"
+    settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": seed}
+
+    def float_student(work: Workplace) -> None:
+        samples = samples_of(study, preset, seed, work.inputs)
+        taught = model_of(work.inputs["teacher"])
+        save(work, study.train_float_student(preset, samples, seed, taught, **means(work)))
+
+    def student(work: Workplace) -> None:
+        samples = samples_of(study, preset, seed, work.inputs)
+        taught, start = model_of(work.inputs["teacher"]), model_of(work.inputs[first])
+        trained = study.train_student(preset, samples, seed, taught, start=start, **means(work))
+        save(work, trained)
+
+    sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study))
+    how = (*sources, "train", "runs/learn.py"), PACKAGES
+    before = ("simulate", "teacher")
+    return [
+        Stage(first, "Train the student in floating point", float_student, settings, before, *how),
+        Stage(second, "Distil the quantised student", student, settings, (*before, first), *how),
     ]
 
 
@@ -110,8 +108,8 @@ def evaluation_stage(study: Study, preset: Any, seed: int, judge: Callable[[Judg
         evaluate,
         {"study": study.name, "preset": dataclasses.asdict(preset), "seed": seed},
         ("simulate", *NETWORKS, "convert"),
-        (*sources, "report", "train", "studies/base.py", *_sources_of(study)),
-        (*_PACKAGES, "onnx", "onnxruntime"),
+        (*sources, "report", "train", "studies/base.py", *sources_of(study)),
+        (*PACKAGES, "onnx", "onnxruntime"),
     )
 
 
@@ -145,7 +143,7 @@ def count_weights(model: Any) -> int:
     return sum(math.prod(v.shape) for v in named)
 
 
-def _sources_of(study: Study) -> list[str]:
+def sources_of(study: Study) -> list[str]:
     """The study's own files: studies/<name>*.py."""
     found = sorted((PACKAGE / "studies").glob(f"{study.name}*.py"))
     return [f"studies/{path.name}" for path in found]
@@ -155,11 +153,13 @@ def _tell(work: Workplace) -> Callable[[str, int, int], None]:
     return lambda what, done, total: work.progress(done, total)
 
 
-def _means(work: Workplace) -> dict[str, Any]:
+def means(work: Workplace) -> dict[str, Any]:
+    """What lets a training go on after an interruption, and say how far it is."""
     return {"checkpoint": work.partial / CHECKPOINT, "progress": _tell(work)}
 
 
-def _save(work: Workplace, trained: Any) -> None:
+def save(work: Workplace, trained: Any) -> None:
+    """Leave a trained network and how it was trained as a stage's output."""
     trained.model.save(work.folder / MODEL)
     learned = Learned(count_weights(trained.model), trained.history)
     (work.folder / LEARNED).write_text(to_text(learned), encoding="utf-8")
@@ -176,7 +176,10 @@ def _evaluate(
     networks = []
     for number, (stage, name) in enumerate(NETWORKS.items()):
         work.progress(number, len(NETWORKS))
-        run, engine = _graph(work) if stage == "student" else _keras(work, stage)
+        if stage == "student":
+            run, engine = graph_outputs(read_graph(work.inputs["convert"]))
+        else:
+            run, engine = keras_outputs(model_of(work.inputs[stage]))
         outputs = {sample: run(study.data(events)) for sample, events in samples.test.items()}
         figures = study.evaluate(outputs, samples)
         learned = read_record(Learned, work.inputs[stage] / LEARNED)
@@ -186,21 +189,18 @@ def _evaluate(
     np.savez_compressed(work.folder / PICTURES, images=pictures.images, signal=pictures.signal)
 
 
-def _keras(work: Workplace, stage: str) -> tuple[Callable[[Data], np.ndarray], str]:
+def keras_outputs(model: Any) -> tuple[Callable[[Data], np.ndarray], str]:
     """A trained network as a function of data, and what runs it."""
     from hairtrigger.train import predict
 
-    model = model_of(work.inputs[stage])
     return lambda data: predict(model, data.inputs, data.prepare), "Keras, float32"
 
 
-def _graph(work: Workplace) -> tuple[Callable[[Data], np.ndarray], str]:
-    """The student's Graph, run by the fastest engine that is exact for it, in bounded memory."""
+def graph_outputs(graph: Graph) -> tuple[Callable[[Data], np.ndarray], str]:
+    """A Graph as a function of data, and the engine that it is run by."""
     import numpy as np
 
     from hairtrigger.engines import choose_engine, run
-
-    graph = read_graph(work.inputs["convert"])
 
     def outputs(data: Data) -> np.ndarray:
         parts = []

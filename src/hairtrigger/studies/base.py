@@ -116,7 +116,8 @@ class Study:
     ``simulate(preset, seed, folder, progress)`` -> `Samples`; ``folder`` holds what is kept between
     calls, None keeps nothing. ``data(events)`` -> `Data`, what a network sees and learns of events.
     ``evaluate(outputs, samples)`` -> a frozen dataclass of figures with intervals; ``outputs`` may
-    come from any engine.
+    come from any engine. ``scores(figures)`` -> the figures that networks are compared by, as
+    Estimates by name; ``vary(trial, preset)`` -> the preset with what an Optuna trial suggests.
     """
 
     name: str
@@ -133,6 +134,8 @@ class Study:
     train_student: TrainStudent
     decode: Callable[[NDArray[Any]], Any]
     evaluate: Callable[[Outputs, Samples], Any]
+    scores: Callable[[Any], Mapping[str, Any]] = lambda figures: {}
+    vary: Callable[[Any, Any], Any] | None = None
 
     def preset(self, name: str) -> Any:
         """The preset of that name. Raises `InputError` naming those there are."""
