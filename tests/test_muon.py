@@ -52,13 +52,13 @@ def test_decoding_undoes_encoding(pts, eta):
     assert (got.n_muons == 1).all()
 
 
-def test_no_muon_has_no_pt_and_pt_is_bounded():
-    outputs = np.zeros((2, 7))
-    outputs[:, 0] = 100.0
-    outputs[:, 3:] = [[1, 0, 0, 0], [0, 0, 0, 1]]
+def test_pt_is_bounded_and_does_not_ask_for_the_number():
+    outputs = np.zeros((3, 7))
+    outputs[:, 0] = [100.0, 100.0, -100.0]
+    outputs[:, 3:] = [[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0]]
     got = muon.decode(outputs)
-    assert got.pt.tolist() == [0.0, pytest.approx(40.0)]
-    assert got.n_muons.tolist() == [0, 3]
+    assert got.pt == pytest.approx([40.0, 40.0, 3.0])
+    assert got.n_muons.tolist() == [0, 3, 1]
 
 
 def test_integer_outputs_decode_as_their_values():
@@ -87,7 +87,8 @@ def test_targets_follow_what_can_be_seen():
     truth["layers_hit"][3], truth["charge"][3] = 0, 0
     got = muon.targets(truth)
     assert got[:, 3].tolist() == [1, 0, 1, 0]
-    assert got[:, 0] == pytest.approx([np.log2(10 / 3), 0, np.log2(5 / 3), 0], abs=1e-6)
+    assert got[[0, 2, 3], 0] == pytest.approx([np.log2(10 / 3), np.log2(5 / 3), 0], abs=1e-6)
+    assert np.isnan(got[1, 0])  # a muon, but none to be seen: any pT will do
     assert got[2, 1] == pytest.approx(1.0)
     assert got[[0, 2], 2].tolist() == [1, 0]
     assert np.isnan(got[[1, 3], 1:3]).all()

@@ -1,8 +1,8 @@
 """The muon trigger on RPC images: pT, eta, charge and number of muons (docs/studies/muon.md).
 
-The decision of the trigger: an image passes a threshold where at least one muon is predicted (the
-largest of the four count logits is not that of 0) and the predicted pT is not below the threshold.
-An image with no predicted muon has pT 0.
+The decision of the trigger: an image passes a threshold where the predicted pT is not below it. The
+pT is taught to be lowest where there is no muon, so the number of muons, which is predicted as
+well, has no part in the decision.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hairtrigger.detectors.rpc_config import RpcConfig
 from hairtrigger.errors import InputError
 from hairtrigger.metrics import Fraction
 from hairtrigger.studies import muon_networks as networks
+from hairtrigger.studies import muon_sweep
 from hairtrigger.studies.base import Outputs, Samples, Study, Trained, as_outputs
 from hairtrigger.studies.muon_metrics import (
     MuonMetrics,
@@ -59,8 +60,9 @@ HEADS = (
     Head("charge", Kind.BINARY, weight=3.0),
     Head("count", Kind.CLASSES, size=4, weight=1.0),
 )
-"""``pt``: log2(pT / 3 GeV), 0 without muon: a step is the same relative step everywhere, and a
-threshold is a comparison of integers. ``eta``: -1 to 1 from end to end of the sector."""
+"""``pt``: log2(pT / 3 GeV), 0 without muon, so that doubt lowers it: a step is the same relative
+step everywhere, and a threshold is a comparison of integers. ``eta``: -1 to 1 from end to end of
+the sector."""
 
 STUDENT_DISTILLATION = Distillation(temperature=2.0, weight=0.3)
 
@@ -78,33 +80,17 @@ class MuonPreset:
     float_epochs: int
     student_epochs: int
     batch: int = 256
-    teacher_rate: float = 2e-3
-    float_rate: float = 6e-3
-    student_rate: float = 4e-3
-    beta: tuple[float, float] = (2e-6, 3e-5)
-    ebops: float | None = 90_000.0
+    teacher_rate: float = 3e-3
+    float_rate: float = 5e-3
+    student_rate: float = 3e-3
+    beta: tuple[float, float] = (1e-8, 5e-7)
+    ebops: float | None = 450_000.0
 
 
-SMOKE = MuonPreset(
-    "smoke",
-    train_events=2048,
-    validation_events=1024,
-    test_events=2048,
-    noise_events=2048,
-    teacher_epochs=1,
-    float_epochs=1,
-    student_epochs=1,
-)
-DEMO = MuonPreset(
-    "demo",
-    train_events=200_000,
-    validation_events=10_000,
-    test_events=40_000,
-    noise_events=100_000,
-    teacher_epochs=2,
-    float_epochs=10,
-    student_epochs=8,
-)
+SMOKE = MuonPreset("smoke", 2048, 1024, 2048, 2048, 1, 1, 1)
+DEMO = MuonPreset("demo", 300_000, 10_000, 40_000, 100_000, 2, 5, 3)
+PAPER = MuonPreset("paper", 4_000_000, 50_000, 400_000, 1_000_000, 12, 12, 12)
+"""Some hours on one core."""
 
 
 @dataclass(frozen=True)
@@ -188,15 +174,16 @@ def targets(truth: NDArray[np.void]) -> NDArray[np.float32]:
     """Targets (events, 4) of the heads; NaN where there is no muon to have an eta or a charge.
 
     Muons that fired fewer than `SEEN_LAYERS` layers do not count; the leading one is the first of
-    those that do.
+    those that do. Where there are only such muons, any pT will do.
     """
     seen = truth["layers_hit"] >= SEEN_LAYERS
     count = np.count_nonzero(seen, axis=1)
     first = (np.arange(len(truth)), np.argmax(seen, axis=1))
     some = count > 0
+    without = np.where(truth["n_muons"] == 0, 0.0, np.nan)
     return np.stack(
         [
-            np.where(some, encode_pt(truth["pt"][first]), 0.0),
+            np.where(some, encode_pt(truth["pt"][first]), without),
             np.where(some, encode_eta(truth["eta"][first]), np.nan),
             np.where(some, truth["charge"][first] > 0, np.nan),
             count,
@@ -219,7 +206,8 @@ def encode_eta(eta: Any) -> NDArray[np.float64]:
 def decode(outputs: Any) -> MuonPrediction:
     """What raw outputs (events, 7) mean; they may come from any engine.
 
-    pT is at most 40 GeV. Raises `InputError` for another shape, NaN or infinity.
+    pT is 3 to 40 GeV; an image without muons has a low one.
+    Raises `InputError` for another shape, NaN or infinity.
     """
     values = as_outputs(outputs, output_size(HEADS))
     where = output_slices(HEADS)
@@ -228,7 +216,7 @@ def decode(outputs: Any) -> MuonPrediction:
     pt = LOWEST_PT_GEV * np.exp2(np.clip(values[:, where["pt"]][:, 0], 0, top))
     low, high = ETA_RANGE
     return MuonPrediction(
-        pt=np.where(count > 0, pt, 0.0),
+        pt=pt,
         eta=low + (values[:, where["eta"]][:, 0] + 1) * (high - low) / 2,
         charge=np.where(values[:, where["charge"]][:, 0] >= 0, 1, -1),
         n_muons=count.astype(np.int64),
@@ -239,8 +227,10 @@ def decode(outputs: Any) -> MuonPrediction:
 
 
 def teacher() -> Any:
-    """The untrained float teacher."""
-    return networks.build_teacher(RpcConfig(), output_size(HEADS))
+    """The untrained float teacher, on its starting roads."""
+    model = networks.build_teacher(RpcConfig(), output_size(HEADS))
+    networks.start_on_roads(model, RpcConfig(), networks.TEACHER)
+    return model
 
 
 def float_student() -> Any:
@@ -375,7 +365,7 @@ def test_inputs(samples: Samples) -> Mapping[str, NDArray[np.uint8]]:
 STUDY = Study(
     name="muon",
     title="Muon trigger on RPC images",
-    presets=(SMOKE, DEMO),
+    presets=(SMOKE, DEMO, PAPER),
     heads=HEADS,
     simulate=simulate,
     data=data,
@@ -387,4 +377,6 @@ STUDY = Study(
     train_student=train_student,
     decode=decode,
     evaluate=evaluate,
+    scores=muon_sweep.scores,
+    vary=muon_sweep.vary,
 )

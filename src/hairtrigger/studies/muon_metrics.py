@@ -40,7 +40,7 @@ class MuonPrediction:
     """What a trigger says of each image, arrays (events,).
 
     ``n_muons`` 0 to 3; of the leading one ``pt`` [GeV], ``eta`` and ``charge`` (-1 or 1). An image
-    without predicted muon has pT 0, so a cut on pT is the whole decision.
+    without muons should have a low one: a cut on pT is the whole decision.
     """
 
     pt: NDArray[np.float64]

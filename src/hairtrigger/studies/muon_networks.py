@@ -1,12 +1,12 @@
 """The networks of the muon study: a float teacher, and a student of about a thousand weights.
 
 The student reads the image as a detector expert would. A ``station`` layer for each station adds up
-its layers in steps of two strips; ``column`` condenses eight strips of all stations into features;
-``roads`` joins the columns along the path of a bent track, and starts as today's trigger roads do,
-from the geometry; ``mix`` and ``local`` judge what was found in each column. From here the largest
-answer counts: within a quarter of the sector, and, for the fine position, at the same place of all
-quarters. One matrix turns that into the outputs. No layer but the last depends on the position, so
-one small module serves all of it in the chip.
+its layers; ``column`` condenses eight strips of all stations into features; ``roads`` joins the
+columns along the path of a bent track, and starts as today's trigger roads do, from the geometry;
+``mix`` and ``found`` judge what was found at each column, and the largest answer of the sector
+counts. ``seen`` says where it was. ``hidden`` puts the two together, since the same bend is another
+pT at another eta, and one matrix turns that into the outputs. No layer up to here depends on the
+position, so one small module serves all of it in the chip.
 """
 
 from __future__ import annotations
@@ -23,55 +23,48 @@ from hairtrigger.errors import InputError
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train.checkpoint import to_array
 
-STRIPS_PER_STEP = 1
 STRIPS_PER_COLUMN = 8
-ROAD_COLUMNS = 7
-"""How far a road reaches: 56 strips, the bend of a muon of about 5 GeV."""
-QUARTERS = 4
-WEIGHTED = ("column", "roads", "mix", "local", "seen", "out")
-
-
-def build_teacher(config: RpcConfig, outputs: int) -> Any:
-    """A float CNN of some 80 k weights: columns of 8 strips, then attention over them."""
-    keras = import_keras()
-    layers = keras.layers
-    image = keras.Input((config.rows, config.strips, 1), name="image")
-    x = layers.Reshape((config.strips, config.rows))(layers.Permute((2, 1, 3))(image))
-
-    def conv(width: int, strides: int = 1) -> Any:
-        return layers.Conv1D(64, width, strides=strides, padding="same", activation="relu")
-
-    x = conv(2 * STRIPS_PER_COLUMN, STRIPS_PER_COLUMN)(x)
-    x = conv(5)(x)
-    x = conv(5)(x)
-    attention = layers.Softmax(axis=1)(layers.Dense(4)(x))
-    found = layers.Flatten()(layers.Dot(axes=1)([attention, x]))
-    x = layers.Concatenate()([found, layers.Flatten()(attention)])
-    x = layers.Dense(64, activation="relu")(x)
-    return keras.Model(image, layers.Dense(outputs, name="out")(x), name="teacher")
 
 
 @dataclass(frozen=True)
 class StudentShape:
-    """How many channels each layer of a student has; ``road_stride`` in columns of 8 strips."""
+    """How many channels each layer of a student has, and in how many ``places`` it says where.
 
+    ``bends`` has one start for each channel of ``roads``: strips between first and last station.
+    With two ``phases``, columns start at every fourth strip as well as at every eighth, and all
+    layers are applied to both: finer steps at no more weights.
+    """
+
+    phases: int = 2
     column: int = 8
-    roads: int = 8
+    bends: tuple[float, ...] = (-26.0, -14.0, -7.0, -2.5, 2.5, 7.0, 14.0, 26.0)
     road_width: int = 7
-    road_stride: int = 2
     mix: int = 8
-    local: int = 6
+    found: int = 7
+    places: int = 16
+    hidden: int = 10
 
 
 STUDENT = StudentShape()
+TEACHER = StudentShape(
+    phases=2,
+    column=32,
+    bends=tuple(float(bend) for bend in np.linspace(-26, 26, 32)),
+    mix=32,
+    found=32,
+    hidden=48,
+)
+"""A student four times as wide in all layers learns more in less time than a network of layers
+that know nothing of roads."""
 
 FIRST_BITS = {
     "station": (1, 1),
     "column": (1, 2),
     "roads": (2, 2),
     "mix": (2, 3),
-    "local": (2, 3),
-    "seen": (2, 3),
+    "found": (2, 3),
+    "seen": (1, 3),
+    "hidden": (3, 4),
 }
 """Integer and fraction bits that a layer's results are cut to when training begins. The first stay
 as they are, since they follow from the size of the results; the second are learned."""
@@ -79,11 +72,12 @@ READS = {
     "column": "station",
     "roads": "column",
     "mix": "roads",
-    "local": "mix",
-    "seen": "local",
-    "quarter": "local",
+    "found": "mix",
+    "seen": "mix",
+    "best": "found",
     "place": "seen",
-    "out": "local",
+    "hidden": "found",
+    "out": "hidden",
 }
 WEIGHT_FRACTION = 5
 """Fraction bits of the student's weights when its training begins."""
@@ -97,39 +91,48 @@ class _Layers:
     dense: Callable[..., Any]
     conv: Callable[..., Any]
     pool: Callable[..., Any]
+    hidden: Callable[..., Any]
     last: Callable[..., Any]
 
 
-def build_float_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT) -> Any:
+def build_teacher(config: RpcConfig, outputs: int) -> Any:
+    """A float network of some 20 k weights: a wide student."""
+    return build_float_student(config, outputs, TEACHER, "teacher")
+
+
+def build_float_student(
+    config: RpcConfig, outputs: int, shape: StudentShape = STUDENT, name: str = "student"
+) -> Any:
     """The student in float: the same layers, the same number of weights."""
     keras = import_keras()
     layers = keras.layers
     kinds = _Layers(
         first=partial(layers.Dense, activation="relu"),
         dense=partial(layers.Dense, activation="relu"),
-        conv=partial(layers.Conv1D, padding="same", activation="relu"),
-        pool=layers.MaxPooling1D,
+        conv=partial(layers.Conv2D, padding="same", activation="relu"),
+        pool=layers.MaxPooling2D,
+        hidden=partial(layers.Dense, activation="relu"),
         last=layers.Dense,
     )
-    return _student(keras, kinds, config, outputs, shape)
+    return _student(keras, kinds, config, outputs, shape, name)
 
 
 def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT) -> Any:
     """The student for the chip: HGQ2 layers whose bit widths are learned.
 
     Every weight has its own width; an activation has one for each channel, so that all positions
-    share one module; those before the last matrix have one each. Activations are cut (TRN), which
-    costs no adder, and saturate (SAT): no value can wrap around on images that training did not
-    see, at the price of a comparison for each.
+    share one module; those before the last two matrices have one each. Activations are rounded to
+    nearest (RND), which costs no adder since half an LSB joins the bias, and saturate (SAT): no
+    value can wrap around on images that training did not see, at the price of a comparison each.
     """
     keras = import_keras()
     from hgq.constraints import MinMax
-    from hgq.layers import QConv1D, QDense, QMaxPooling1D
+    from hgq.layers import QConv2D, QDense, QMaxPooling2D
     from hgq.quantizer import QuantizerConfig
 
     def lane(bits: tuple[int, int], **changes: Any) -> Any:
         whole, fraction = bits
-        form = {"k0": False, "round_mode": "TRN", "overflow_mode": "SAT"}
+        form = {"k0": False, "round_mode": "RND", "overflow_mode": "SAT"}
         # Fixed integer bits: one bit less would halve the range at a stroke and cut what is large.
         form |= {"i0": whole, "f0": fraction, "ic": MinMax(whole, whole)}
         return QuantizerConfig("kif", "datalane", **form, **changes)
@@ -151,53 +154,67 @@ def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT
     def dense(units: int, name: str) -> Any:
         return weighted(QDense, by_channel(name), units=units, activation="relu", name=name)
 
-    def conv(filters: int, width: int, strides: int, name: str) -> Any:
+    def conv(filters: int, width: tuple[int, int], name: str) -> Any:
         return weighted(
-            QConv1D,
+            QConv2D,
             by_channel(name),
             filters=filters,
             kernel_size=width,
-            strides=strides,
             padding="same",
             activation="relu",
             name=name,
         )
 
-    def pool(length: int, name: str) -> Any:
-        return QMaxPooling1D(length, iq_conf=by_channel(name), name=name)
+    def pool(size: tuple[int, int], name: str) -> Any:
+        return QMaxPooling2D(size, iq_conf=by_channel(name), name=name)
+
+    def hidden(units: int, name: str) -> Any:
+        return weighted(
+            QDense, lane(FIRST_BITS[READS[name]]), units=units, activation="relu", name=name
+        )
 
     def last(units: int, name: str) -> Any:
         return weighted(QDense, lane(FIRST_BITS[READS[name]]), units=units, name=name)
 
-    return _student(keras, _Layers(first, dense, conv, pool, last), config, outputs, shape)
+    kinds = _Layers(first, dense, conv, pool, hidden, last)
+    return _student(keras, kinds, config, outputs, shape, "student")
 
 
 def _student(
-    keras: Any, kinds: _Layers, config: RpcConfig, outputs: int, shape: StudentShape
+    keras: Any, kinds: _Layers, config: RpcConfig, outputs: int, shape: StudentShape, name: str
 ) -> Any:
     layers = keras.layers
     image = keras.Input((config.rows, config.strips, 1), name="image")
-    steps, columns = config.strips // STRIPS_PER_STEP, config.strips // STRIPS_PER_COLUMN
+    columns = config.strips // STRIPS_PER_COLUMN
     stations = []
-    for name, (first, count) in station_rows(config).items():
+    for station, (first, count) in station_rows(config).items():
         cut = ((first, config.rows - first - count), (0, 0))
-        rows = layers.Cropping2D(cut, name=f"{name}_rows")(image)
-        rows = layers.Permute((2, 1, 3), name=f"{name}_strips")(rows)
-        rows = layers.Reshape((steps, STRIPS_PER_STEP * count), name=f"{name}_steps")(rows)
-        stations.append(kinds.first(1, name=name)(rows))
-    x = layers.Concatenate(name="stations")(stations)
-    x = layers.Reshape((columns, len(stations) * steps // columns), name="columns")(x)
+        rows = layers.Cropping2D(cut, name=f"{station}_rows")(image)
+        rows = layers.Permute((2, 1, 3), name=f"{station}_strips")(rows)
+        rows = layers.Reshape((config.strips, count), name=f"{station}_steps")(rows)
+        stations.append(kinds.first(1, name=station)(rows))
+    strips = layers.Concatenate(name="stations")(stations)
+    width = len(stations) * STRIPS_PER_COLUMN
+    phases = []
+    for number in range(shape.phases):
+        x = strips
+        if number:
+            step = number * STRIPS_PER_COLUMN // shape.phases
+            x = layers.Cropping1D((step, 0), name=f"from_{step}")(x)
+            x = layers.ZeroPadding1D((0, step), name=f"fill_{step}")(x)
+        phases.append(layers.Reshape((1, columns, width), name=f"columns_{number}")(x))
+    x = layers.Concatenate(axis=1, name="columns")(phases) if len(phases) > 1 else phases[0]
     x = kinds.dense(shape.column, name="column")(x)
-    x = kinds.conv(shape.roads, shape.road_width, shape.road_stride, name="roads")(x)
+    x = kinds.conv(len(shape.bends), (1, shape.road_width), name="roads")(x)
     x = kinds.dense(shape.mix, name="mix")(x)
-    x = kinds.dense(shape.local, name="local")(x)
-    quarter = x.shape[1] // QUARTERS
-    coarse = layers.Flatten(name="coarse")(kinds.pool(quarter, name="quarter")(x))
+    found = kinds.dense(shape.found, name="found")(x)
+    best = kinds.pool((shape.phases, columns), name="best")(found)
     seen = kinds.dense(1, name="seen")(x)
-    seen = layers.Reshape((QUARTERS, quarter), name="by_quarter")(seen)
-    fine = layers.Flatten(name="fine")(kinds.pool(QUARTERS, name="place")(seen))
-    both = layers.Concatenate(name="both")([coarse, fine])
-    return keras.Model(image, kinds.last(outputs, name="out")(both), name="student")
+    place = kinds.pool((shape.phases, columns // shape.places), name="place")(seen)
+    both = layers.Flatten(name="flat_best")(best), layers.Flatten(name="flat_place")(place)
+    x = layers.Concatenate(name="both")(both)
+    x = kinds.hidden(shape.hidden, name="hidden")(x)
+    return keras.Model(image, kinds.last(outputs, name="out")(x), name=name)
 
 
 def station_rows(config: RpcConfig) -> dict[str, tuple[int, int]]:
@@ -210,12 +227,13 @@ def station_rows(config: RpcConfig) -> dict[str, tuple[int, int]]:
     return {f"station_{n}": (first, count) for n, (first, count) in pairs}
 
 
-def start_on_roads(model: Any, config: RpcConfig, max_bend: float = 26.0) -> None:
+def start_on_roads(model: Any, config: RpcConfig, shape: StudentShape = STUDENT) -> None:
     """Set the first weights of a student from the geometry, and a little noise.
 
-    Each channel of ``roads`` starts as the path of a track that bends by up to ``max_bend`` strips
-    between the first station and the last: without this start the charge is not found in the few
-    epochs of the demonstration. Training changes all of it.
+    Each channel of ``roads`` starts as the path of a track with one of ``shape.bends``: without
+    this the charge is not found in the few epochs of the demonstration. ``hidden`` starts with
+    units for the place along the sector and for its low end, where the field is weaker; without
+    them eta is learned late, and pT with it. Training changes all of it.
     """
     stations = station_rows(config)
     for name, (_, count) in stations.items():
@@ -227,20 +245,37 @@ def start_on_roads(model: Any, config: RpcConfig, max_bend: float = 26.0) -> Non
     kernel = kernel.reshape(-1, len(stations), kernel.shape[1])
     ramp = np.linspace(1, 0, len(kernel))
     for channel in range(kernel.shape[2]):
-        side = ramp if channel < len(stations) else ramp[::-1]
+        side = ramp if channel // len(stations) % 2 == 0 else ramp[::-1]
         kernel[:, channel % len(stations), channel] += 0.7 * side
     _set(model, "column", kernel.reshape(-1, kernel.shape[2]), bias)
 
     kernel, bias = _scaled(model, "roads", 0.3)
-    width, channels, roads = kernel.shape
-    shape = bend_shape(config)
-    for road, bend in enumerate(np.linspace(-max_bend, max_bend, roads)):
+    _, width, channels, _ = kernel.shape
+    path_of = bend_shape(config)
+    for road, bend in enumerate(shape.bends):
         for channel in range(channels):
-            side = 0.25 if channel < len(stations) else -0.25
-            path = bend * (shape[channel % len(stations)] - 0.4) / STRIPS_PER_COLUMN
+            side = 0.25 if channel // len(stations) % 2 == 0 else -0.25
+            path = bend * (path_of[channel % len(stations)] - 0.4) / STRIPS_PER_COLUMN
             distance = np.arange(width) - ((width - 1) / 2 + path + side)
-            kernel[:, channel, road] += 0.5 * np.exp(-0.5 * (distance / 0.4) ** 2)
+            kernel[0, :, channel, road] += 0.5 * np.exp(-0.5 * (distance / 0.4) ** 2)
     _set(model, "roads", kernel, bias - 0.5)
+    _start_with_places(model, shape)
+
+
+def _start_with_places(model: Any, shape: StudentShape) -> None:
+    """``seen`` adds up the evidence; three hidden units know the place, the others little of it."""
+    kernel, bias = _scaled(model, "seen", 0.8)
+    _set(model, "seen", np.abs(kernel), bias)
+    kernel, bias = _scaled(model, "hidden", 1.0)
+    place = (np.arange(shape.places) + 0.5) / shape.places
+    kernel[-shape.places :] *= 0.2
+    kernel[: -shape.places, :2] *= 0.2
+    units = (place, 1 - place, np.exp(-place / 0.12))
+    for unit, value in enumerate(units):
+        kernel[-shape.places :, unit] = value
+    rest = np.linspace(0, 1, shape.hidden - len(units))
+    kernel[-shape.places :, len(units) :] -= 0.3 * np.exp(-place / 0.2)[:, None] * rest
+    _set(model, "hidden", kernel, bias + 0.1)
 
 
 def bend_shape(config: RpcConfig) -> np.ndarray:
@@ -263,23 +298,22 @@ def bend_shape(config: RpcConfig) -> np.ndarray:
 def start_from_float(source: Any, target: Any) -> None:
     """Set the weights of a student for the chip to those of a float one.
 
-    Half an LSB goes to the bias of every layer whose results are cut, so that at the start the cut
-    is a rounding and training does not begin with a shift everywhere.
-    Raises `InputError` where one is no student, or they are for different images.
+    Raises `InputError` where one is no student, or they are of different shapes.
     """
-    names = [layer.name for layer in target.layers if hasattr(layer, "kernel")]
-    missing = {"out", *names} - {layer.name for layer in source.layers}
-    if missing:
+    kernels = {layer.name: layer.kernel for layer in target.layers if hasattr(layer, "kernel")}
+    given = {layer.name: layer.kernel for layer in source.layers if hasattr(layer, "kernel")}
+    unlike = [
+        name
+        for name, kernel in kernels.items()
+        if name not in given or tuple(given[name].shape) != tuple(kernel.shape)
+    ]
+    if unlike or "out" not in kernels:
         raise InputError(
-            f"The model {source.name!r} has no layers {sorted(missing)}.",
-            "Give a student of the muon study, for the same images.",
+            f"The model {source.name!r} has no layers {unlike} of the shapes of {target.name!r}.",
+            "Give a student of the muon study, of the same shape and for the same images.",
         )
-    for name in names:
-        kernel, bias = _scaled(source, name, 1.0)
-        if name != "out":
-            _, fraction = FIRST_BITS[name.partition("_")[0]]
-            bias = bias + 2.0 ** -(fraction + 1)
-        _set(target, name, kernel, bias)
+    for name in kernels:
+        _set(target, name, *_scaled(source, name, 1.0))
 
 
 def _scaled(model: Any, name: str, factor: float) -> tuple[np.ndarray, np.ndarray]:
