@@ -11,6 +11,13 @@
 #else
 #define HT_ONCE(pointer)
 #endif
+// What was written here is read elsewhere. GCC 12 may turn `base[i] = x` into a store at address 0
+// plus base plus i, take that for a store to nowhere, and drop the call of the function.
+#if defined(__GNUC__)
+#define HT_WRITTEN(pointer) __asm__ __volatile__("" : : "r"(pointer) : "memory")
+#else
+#define HT_WRITTEN(pointer) (void)(pointer)
+#endif
 // Lanes of a loop do not depend on each other.
 #if defined(__clang__)
 #define HT_LANES _Pragma("clang loop vectorize(assume_safety)")
@@ -52,6 +59,7 @@ template <int W> void kernel0(char *memory) {
         p1[i + 0 * W] = (int16_t)x18;
         p1[i + 1 * W] = (int16_t)x20;
     }
+    HT_WRITTEN(memory);
 }
 
 } // namespace
@@ -79,6 +87,7 @@ inline void turn_int8_4(const int8_t *from, ptrdiff_t step, int8_t *to, ptrdiff_
         for (int k = 0; k < 4; ++k)
             to[n * to_step + k] = from[k * step + n];
 #endif
+    HT_WRITTEN(to);
 }
 bool load0_1(const int8_t *events, char *memory) {
     int16_t *lanes = (int16_t *)(memory + 0);
@@ -89,6 +98,7 @@ bool load0_1(const int8_t *events, char *memory) {
         { const int x = events[w * 2 + 0]; wrong |= (x < -32) | (x > 31); lanes[0 + w] = (int16_t)(x >> 0); }
         { const int x = events[w * 2 + 1]; wrong |= (x < -32) | (x > 31); lanes[1 + w] = (int16_t)(x >> 0); }
     }
+    HT_WRITTEN(memory);
     return wrong == 0;
 }
 bool load0_4(const int8_t *events, char *memory) {
@@ -100,6 +110,7 @@ bool load0_4(const int8_t *events, char *memory) {
         { const int x = events[w * 2 + 0]; wrong |= (x < -32) | (x > 31); lanes[0 + w] = (int16_t)(x >> 0); }
         { const int x = events[w * 2 + 1]; wrong |= (x < -32) | (x > 31); lanes[4 + w] = (int16_t)(x >> 0); }
     }
+    HT_WRITTEN(memory);
     return wrong == 0;
 }
 template <int W> void store0(const char *memory, uint8_t *events) {
@@ -110,6 +121,7 @@ template <int W> void store0(const char *memory, uint8_t *events) {
         events[w * 2 + 0] = (uint8_t)lanes1[0 * W + w];
         events[w * 2 + 1] = (uint8_t)lanes1[1 * W + w];
     }
+    HT_WRITTEN(events);
 }
 
 bool run1(const int8_t *in0, uint8_t *out0, char *memory) {
@@ -150,6 +162,7 @@ bool encode0(const R *numbers, int8_t *codes, size_t events) {
         code = code > 31 ? 31 : code;
         codes[n] = (int8_t)(code * (1 << 0));
     }
+    HT_WRITTEN(codes);
     return wrong == 0;
 }
 

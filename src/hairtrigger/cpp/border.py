@@ -63,7 +63,7 @@ def input_text(
         tables, text = _indexed(name, place, element, wide)
     else:
         tables, text = _copied(name, place, element, wide)
-    return "".join([tables, *head, text, "    return wrong == 0;\n}\n"])
+    return "".join([tables, *head, text, "    HT_WRITTEN(memory);\n    return wrong == 0;\n}\n"])
 
 
 def _lane(place: Place) -> str:
@@ -225,7 +225,7 @@ def turn_text(dtype: np.dtype[np.integer], side: int) -> str:
         f"    for (int n = 0; n < {side}; ++n)\n",
         f"        for (int k = 0; k < {side}; ++k)\n",
         "            to[n * to_step + k] = from[k * step + n];\n",
-        "#endif\n}\n",
+        "#endif\n    HT_WRITTEN(to);\n}\n",
     ]
     return "".join(text)
 
@@ -266,7 +266,7 @@ def output_text(
             lane = f"lanes{owner[n]}[{slot(n)} * W + w]" if owner[n] >= 0 else ""
             code = made(lane, n) if lane else str(fixed[n])
             text.append(f"        events[w * {size} + {n}] = {code};\n")
-        return "".join([*text, "    }\n}\n"])
+        return "".join([*text, "    }\n    HT_WRITTEN(events);\n}\n"])
     tables: list[str] = []
     formats = np.stack([owner, up, np.where(owner >= 0, 0, fixed)], axis=1)
     _, first, where = np.unique(formats, axis=0, return_index=True, return_inverse=True)
@@ -291,7 +291,7 @@ def output_text(
         text.append("            HT_LANES\n            for (int i = 0; i < count; ++i)\n")
         text.append(f"                to[i] = {code};\n")
         text.append("        }\n    }\n")
-    return "".join([*tables, *text, "}\n"])
+    return "".join([*tables, *text, "    HT_WRITTEN(events);\n}\n"])
 
 
 def _fixed_codes(t: TensorType, refs: Ints, program: Program) -> Ints:

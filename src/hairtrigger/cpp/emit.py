@@ -101,7 +101,7 @@ def kernel_text(
     text.append(f"{pad}}}\n")
     if several:
         text.append("    }\n")
-    text.append("}\n")
+    text.append("    HT_WRITTEN(memory);\n}\n")
     return "".join(text)
 
 

@@ -107,5 +107,5 @@ def encode_text(number: int, op: Input) -> str:
         text.append(f"        code = code < {low} ? {low} : code;\n")
         text.append(f"        code = code > {high} ? {high} : code;\n")
     text.append(f"        codes[n] = ({code})(code * (1 << {of('step')}));\n")
-    text.append("    }\n    return wrong == 0;\n}\n")
+    text.append("    }\n    HT_WRITTEN(codes);\n    return wrong == 0;\n}\n")
     return "".join(text)

@@ -47,6 +47,13 @@ PREAMBLE = """\
 #else
 #define HT_ONCE(pointer)
 #endif
+// What was written here is read elsewhere. GCC 12 may turn `base[i] = x` into a store at address 0
+// plus base plus i, take that for a store to nowhere, and drop the call of the function.
+#if defined(__GNUC__)
+#define HT_WRITTEN(pointer) __asm__ __volatile__("" : : "r"(pointer) : "memory")
+#else
+#define HT_WRITTEN(pointer) (void)(pointer)
+#endif
 // Lanes of a loop do not depend on each other.
 #if defined(__clang__)
 #define HT_LANES _Pragma("clang loop vectorize(assume_safety)")
