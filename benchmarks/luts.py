@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "luts")
     parser.add_argument("--kept", action="store_true", help="only networks with a kept row")
+    parser.add_argument("--again", action="store_true", help="try kept peers that failed once more")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds for a peer's step")
     chosen = parser.parse_args()
     if not PYTHON.exists():
@@ -193,6 +194,10 @@ def main() -> None:
         if kept.exists():
             found_row = json.loads(kept.read_text())
             found_row["us"] = our_row(graph)  # ours may have changed; theirs has not
+            for peer in PEERS:
+                if chosen.again and "problem" in found_row[peer]:
+                    work = chosen.work / name.replace(" ", "-") / peer
+                    found_row[peer] = peer_row(peer, path, graph, work, chosen.limit)
         else:
             found_row = row(name.replace(" ", "-"), graph, path, chosen.work, chosen.limit)
         kept.write_text(json.dumps(found_row))

@@ -58,13 +58,15 @@ def inlined(text: str, folder: Path) -> str:
     if generic is None:
         return text
     text = text.replace(generic[0], "")
-    for number, name in enumerate(dict.fromkeys(re.findall(r'MEM_FILE\("([^"]+)"\)', text))):
+    # Yosys knows no memory for rom_style "distributed"; without it, a table becomes LUTs.
+    module = re.sub(r"\(\*\s*rom_style.*?\*\)", "", generic[0])
+    for number, name in enumerate(dict.fromkeys(re.findall(r'"([^"]+\.mem)"', text))):
         words = next(folder.rglob(Path(name).name)).read_text().split()
         rows = "\n".join(f"lut_rom[{n}] = 'h{word};" for n, word in enumerate(words))
-        own = re.sub(r"\$readmemh\([^;]*;", lambda _, rows=rows: rows, generic[0])
-        text += own.replace("module lookup_table", f"module lookup_table_{number}")
-        before = r"lookup_table(\s*#\((?:(?!lookup_table).)*?"
-        at = re.compile(before + rf'MEM_FILE\("{re.escape(name)}")', re.DOTALL)
+        own = re.sub(r"\$readmemh\([^;]*;", lambda _, rows=rows: rows, module)
+        text += "\n" + own.replace("module lookup_table", f"module lookup_table_{number}") + "\n"
+        before = r"lookup_table(\s*#\((?:(?!lookup_table).)*?"  # alkaid names it, da4ml does not
+        at = re.compile(before + rf'"{re.escape(name)}")', re.DOTALL)
         text = at.sub(rf"lookup_table_{number}\1", text)
     return text
 
