@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hairtrigger.cli.options import Axis, ClockText, Debug, Interval, Limit, PartName
-from hairtrigger.cli.told import again, command, reporter, show, show_sweep, told
+from hairtrigger.cli.told import again, command, reporter, show, show_comparison, show_sweep, told
 
 
 def run(
@@ -225,6 +225,54 @@ def sweep(
                 reporter=told_to,
             )
         show_sweep(made, folder)
+
+
+def compare(
+    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    preset: Annotated[
+        str, typer.Option("--preset", help="Size of each training: smoke, demo, compare, paper.")
+    ] = "compare",
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Trainings of each way, for its error bar.")
+    ] = 3,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of simulation and of the first trainings.")
+    ] = 1,
+    part: PartName = "xcvu13p",
+    clock: ClockText = "320MHz",
+    interval: Interval = "25ns",
+    axis: Axis = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            help="Where it goes; what is there is gone on with. "
+            "[default: runs/compare-STUDY-PRESET-SEED]",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Compare ways to make a study's student: distilled or not, quantised in training or after it,
+    pruned; several seeds each. Run again to go on after an interruption."""
+    folder = folder or Path("runs") / f"compare-{study}-{preset}-{seed}"
+    with told(debug, again()):
+        from hairtrigger.runs import compare_study
+
+        with reporter() as told_to:
+            made = compare_study(
+                study,
+                preset=preset,
+                seeds=seeds,
+                seed=seed,
+                part=part,
+                clock=clock,
+                interval=interval,
+                axis=axis,
+                folder=folder,
+                reporter=told_to,
+            )
+        show_comparison(made, folder)
 
 
 def report(

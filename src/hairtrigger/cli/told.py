@@ -15,6 +15,7 @@ from hairtrigger.errors import HairtriggerError, InputError
 if TYPE_CHECKING:
     from hairtrigger.progress import Reporter
     from hairtrigger.runs import Report
+    from hairtrigger.runs.compare import Comparison
     from hairtrigger.runs.sweep import Swept
 
 INTERRUPTED = 130
@@ -89,3 +90,21 @@ def show_sweep(made: Swept, folder: Path) -> None:
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"Score against LUT: {folder / 'sweep.svg'}", markup=False)
+
+
+def show_comparison(made: Comparison, folder: Path) -> None:
+    """The ways of a comparison, and where the figure is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from hairtrigger.runs.compare import spread_text
+
+    keys = list(made.entries[0].points[0].scores)
+    table = Table("way", *keys, "LUT", box=None)
+    for entry in made.entries:
+        cells = [spread_text(entry.figures.get(key)) for key in keys]
+        chips = [f"{p.chip.lut:,}" for p in entry.points if p.chip is not None]
+        table.add_row(entry.label, *cells, chips[0] if chips else "")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"Figure: {folder / 'compare.svg'}", markup=False)

@@ -303,3 +303,19 @@ def draw_sweep(points: Sequence[tuple[float, Estimate, float, bool]], score: str
         axes.set_ylabel(score)
 
     return _draw("sweep", f"{score} against LUT; round: beaten by none", 5.6, 3.8, paint)
+
+
+def draw_comparison(labels: Sequence[str], points: Sequence[Sequence[float]], score: str) -> str:
+    """A score of each way to make a student: every seed a dot, their mean a bar."""
+
+    def paint(axes: Any) -> None:
+        for row, values in enumerate(points):
+            axes.plot(values, [row] * len(values), "o", color=COLOURS[1], markersize=4)
+            mean = sum(values) / len(values)
+            axes.plot([mean], [row], "|", color=COLOURS[0], markersize=14)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.invert_yaxis()
+        axes.set_xlabel(score)
+
+    height = 0.8 + 0.32 * len(labels)
+    return _draw("compare", f"{score}; dots: seeds, bars: their mean", 7.2, height, paint)

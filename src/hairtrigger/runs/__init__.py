@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hairtrigger.report.judged import Judged
+    from hairtrigger.runs.compare import Comparison
     from hairtrigger.runs.sweep import Swept
     from hairtrigger.studies.base import Study
 
 __all__ = [
     "Report",
+    "compare_study",
     "compile_model",
     "render_again",
     "run_study",
@@ -158,6 +160,34 @@ def sweep_study(
     goal = _goal(part, clock, None, interval, axis)
     study, _ = _find(name)
     return sweep(study, study.preset(preset), seed, goal, trials, folder, reporter or Silent())
+
+
+def compare_study(
+    name: str,
+    *,
+    preset: str = "demo",
+    seeds: int = 3,
+    seed: int = 1,
+    part: str = "xcvu13p",
+    clock: str = "320MHz",
+    interval: str = "25ns",
+    axis: int | None = None,
+    folder: Path,
+    reporter: Reporter | None = None,
+) -> Comparison:
+    """Compare a study's ways to make a student, each from ``seeds`` seeds, the first ``seed``.
+
+    See `hairtrigger.runs.compare.compare`. Raises InputError for fewer than one seed.
+    """
+    from hairtrigger.progress import Silent
+    from hairtrigger.runs.compare import compare
+
+    if seeds < 1:
+        raise InputError(f"seeds = {seeds!r}", "give 1 or more; error bars need 2")
+    goal = _goal(part, clock, None, interval, axis)
+    study, _ = _find(name)
+    drawn = range(seed, seed + seeds)
+    return compare(study, study.preset(preset), drawn, goal, folder, reporter or Silent())
 
 
 def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:

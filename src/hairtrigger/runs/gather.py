@@ -118,7 +118,7 @@ def _write_report(work: Workplace, origin: Origin, titles: Mapping[str, str]) ->
         proof=read_record(Proof, at["verify"] / "proof.json"),
         synthesis=read_record(Synthesis, at["synthesise"] / "synthesis.json"),
         stages=tuple(StageTime(name, titles[name], _seconds(at[name])) for name in titles),
-        versions=_versions(),
+        versions=versions(),
     )
     if evaluated:
         shutil.copy2(evaluated / PICTURES, work.folder / PICTURES)
@@ -164,11 +164,11 @@ def origin_of(
         clock_mhz=goal.clock.mhz,
         command=command,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=_commit(),
+        commit=commit(),
     )
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of hairtrigger's own checkout, "+" when its source differs; None outside one."""
 
     def git(*words: str) -> str:
@@ -184,7 +184,7 @@ def _commit() -> str | None:
         return None
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"hairtrigger": __version__, "Python": platform.python_version()}
     for name in PACKAGES:
         try:

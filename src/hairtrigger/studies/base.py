@@ -110,6 +110,20 @@ class TrainStudent(Protocol):
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way to make a student, to compare with others.
+
+    ``changes`` to the preset; ``start``: the name of the way whose float student the quantised one
+    starts from, None where this is itself a float student.
+    """
+
+    name: str
+    label: str
+    changes: Mapping[str, Any]
+    start: str | None = None
+
+
+@dataclass(frozen=True)
 class Study:
     """The functions of a study.
 
@@ -117,7 +131,8 @@ class Study:
     calls, None keeps nothing. ``data(events)`` -> `Data`, what a network sees and learns of events.
     ``evaluate(outputs, samples)`` -> a frozen dataclass of figures with intervals; ``outputs`` may
     come from any engine. ``scores(figures)`` -> the figures that networks are compared by, as
-    Estimates by name; ``vary(trial, preset)`` -> the preset with what an Optuna trial suggests.
+    Fraction or Mean by name; ``vary(trial, preset)`` -> the preset with what an Optuna trial
+    suggests; ``compared``: ways to make a student, the float ones first.
     """
 
     name: str
@@ -136,6 +151,7 @@ class Study:
     evaluate: Callable[[Outputs, Samples], Any]
     scores: Callable[[Any], Mapping[str, Any]] = lambda figures: {}
     vary: Callable[[Any, Any], Any] | None = None
+    compared: tuple[Way, ...] = ()
 
     def preset(self, name: str) -> Any:
         """The preset of that name. Raises `InputError` naming those there are."""

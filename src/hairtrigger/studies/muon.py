@@ -21,7 +21,7 @@ from hairtrigger.errors import InputError
 from hairtrigger.metrics import Fraction
 from hairtrigger.studies import muon_networks as networks
 from hairtrigger.studies import muon_sweep
-from hairtrigger.studies.base import Outputs, Samples, Study, Trained, as_outputs
+from hairtrigger.studies.base import Outputs, Samples, Study, Trained, Way, as_outputs
 from hairtrigger.studies.muon_metrics import (
     MuonMetrics,
     MuonPrediction,
@@ -33,17 +33,25 @@ from hairtrigger.train import (
     Distillation,
     FitSettings,
     Head,
+    History,
     Kind,
     Tell,
     distill,
+    ebops_of,
     fit,
     output_size,
     output_slices,
+    prune,
+    quantise_after_training,
     truth_loss,
 )
 
 LOWEST_PT_GEV = 3.0
 HIGHEST_PT_GEV = 40.0
+CALIBRATION = ((11.0, 14.0), (1.0, 1.05))
+"""pT that the network says [GeV], and what it is multiplied by. It is taught the median, so half of
+the muons at a threshold would fail it: from 14 GeV on, below the trigger's threshold of 15, pT is
+raised so that most of them pass; up to 11 GeV it is as taught."""
 ETA_RANGE = (0.0, 1.05)
 TRAIN_RATES = (75.0, 150.0, 225.0, 300.0)
 """Background rates [Hz/cm2] to train and validate on, in equal parts."""
@@ -51,6 +59,8 @@ TEST_RATE = 150.0
 NOISE_RATES = (150.0, 300.0)
 MUON_WEIGHTS = (0.6, 2.4, 0.6, 0.4)
 """Of images with 0, 1, 2 and 3 muons, in training and test: single muons are what matters most."""
+PTQ_EVENTS = 8192
+"""Events that the ranges of activations are taken from in quantisation after training."""
 SEEN_LAYERS = 4
 """A muon that fired fewer layers than that is not asked for in training; the figures keep it."""
 
@@ -64,12 +74,17 @@ HEADS = (
 step everywhere, and a threshold is a comparison of integers. ``eta``: -1 to 1 from end to end of
 the sector."""
 
-STUDENT_DISTILLATION = Distillation(temperature=2.0, weight=0.3)
-
 
 @dataclass(frozen=True)
 class MuonPreset:
-    """How large a run is: events of each sample (noise: at each rate), epochs, price of bits."""
+    """How large a run is, and how its student is made.
+
+    Events of each sample (noise: at each rate), epochs, learning rates; for the quantised student
+    the price of bits (``beta``) and their budget (``ebops``). ``teacher_share``, ``temperature``
+    and ``hint`` say what students learn from the teacher (`Distillation`); a share of 0 is none.
+    ``pruned``: the share of weights that the quantised student starts without. ``post_bits``: no
+    training of the quantised student at all, but that many bits for each number of the float one.
+    """
 
     name: str
     train_events: int
@@ -83,14 +98,46 @@ class MuonPreset:
     teacher_rate: float = 3e-3
     float_rate: float = 5e-3
     student_rate: float = 3e-3
-    beta: tuple[float, float] = (1e-8, 5e-7)
+    beta: tuple[float, float] = (1e-7, 1.5e-6)
     ebops: float | None = 450_000.0
+    temperature: float = 2.0
+    teacher_share: float = 0.3
+    hint: float = 0.0
+    pruned: float = 0.0
+    post_bits: int | None = None
 
 
 SMOKE = MuonPreset("smoke", 2048, 1024, 2048, 2048, 1, 1, 1)
 DEMO = MuonPreset("demo", 300_000, 10_000, 40_000, 100_000, 2, 5, 3)
-PAPER = MuonPreset("paper", 4_000_000, 50_000, 400_000, 1_000_000, 12, 12, 12)
-"""Some hours on one core."""
+COMPARE = MuonPreset("compare", 1_000_000, 20_000, 200_000, 200_000, 2, 2, 2)
+"""For the comparison of ways to make a student, and for sweeps: many trainings."""
+PAPER = MuonPreset("paper", 2_000_000, 50_000, 400_000, 3_000_000, 2, 4, 3)
+"""An hour or two on two cores."""
+
+COMPARED = (
+    Way("float_truth", "float, from the truth", {"teacher_share": 0.0}),
+    Way("float_soft", "float, soft outputs of the teacher", {}),
+    Way("float_hint", "float, soft outputs and hint", {"hint": 0.3}),
+    Way("truth", "quantised in training, from the truth", {"teacher_share": 0.0}, "float_truth"),
+    Way("soft", "quantised in training, soft outputs", {}, "float_soft"),
+    Way("hint", "quantised in training, soft outputs and hint", {"hint": 0.3}, "float_hint"),
+    Way(
+        "pruned",
+        "half of the weights pruned, then quantised in training, from the truth",
+        {"teacher_share": 0.0, "pruned": 0.5},
+        "float_truth",
+    ),
+    *(
+        Way(
+            f"post_{bits}",
+            f"quantised after training, {bits} bits",
+            {"post_bits": bits},
+            "float_truth",
+        )
+        for bits in (8, 6, 4)
+    ),
+)
+"""The same student made in different ways, each with a figure of its own: `hairtrigger compare`."""
 
 
 @dataclass(frozen=True)
@@ -206,14 +253,15 @@ def encode_eta(eta: Any) -> NDArray[np.float64]:
 def decode(outputs: Any) -> MuonPrediction:
     """What raw outputs (events, 7) mean; they may come from any engine.
 
-    pT is 3 to 40 GeV; an image without muons has a low one.
+    pT is 3 to 40 GeV after `CALIBRATION`; an image without muons has a low one.
     Raises `InputError` for another shape, NaN or infinity.
     """
     values = as_outputs(outputs, output_size(HEADS))
     where = output_slices(HEADS)
     count = values[:, where["count"]].argmax(axis=1)
     top = float(encode_pt(HIGHEST_PT_GEV))
-    pt = LOWEST_PT_GEV * np.exp2(np.clip(values[:, where["pt"]][:, 0], 0, top))
+    said = LOWEST_PT_GEV * np.exp2(np.clip(values[:, where["pt"]][:, 0], 0, top))
+    pt = np.minimum(said * np.interp(said, *CALIBRATION), HIGHEST_PT_GEV)
     low, high = ETA_RANGE
     return MuonPrediction(
         pt=pt,
@@ -285,7 +333,7 @@ def train_float_student(
     model = _seeded(float_student, seed)
     settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
     how = {"checkpoint": checkpoint, "progress": progress, "what": "train float student"}
-    return _train(model, samples, settings, teacher, how)
+    return _train(model, preset, samples, settings, teacher, how)
 
 
 def train_student(
@@ -298,27 +346,54 @@ def train_student(
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
-    """Train the student for the chip, from the weights of the float student ``start`` if given."""
+    """Train the student for the chip, from the weights of the float student ``start`` if given.
+
+    Raises `InputError` where the preset asks for quantisation after training and there is no
+    ``start``.
+    """
     model = _seeded(student, seed)
     if start is not None:
         networks.start_from_float(start, model)
+    if preset.post_bits is not None:
+        return _quantised(model, start, samples, preset.post_bits)
+    if preset.pruned:
+        prune(model, preset.pruned, networks.PRUNED)
     settings = FitSettings(
         preset.student_epochs, preset.batch, preset.student_rate, seed, preset.beta, preset.ebops
     )
     how = {"checkpoint": checkpoint, "progress": progress, "what": "train student"}
-    return _train(model, samples, settings, teacher, how)
+    return _train(model, preset, samples, settings, teacher, how)
+
+
+def _quantised(model: Any, start: Any | None, samples: Samples, bits: int) -> Trained:
+    """The float student in so many bits a number, without any training."""
+    if start is None:
+        raise InputError(
+            "Quantisation after training has no trained network.",
+            "Give the float student as start, or set post_bits to None.",
+        )
+    validation = data(samples.validation)
+    some = validation.prepare(validation.inputs[:PTQ_EVENTS])
+    quantise_after_training(
+        model, start, some, bits, keep=tuple(networks.station_rows(RpcConfig()))
+    )
+    model(some[:1].astype(np.float32), training=True)  # counts the EBOPs
+    return Trained(model, History(ebops=(ebops_of(model),), best_epoch=0))
 
 
 def _train(
-    model: Any, samples: Samples, settings: FitSettings, teacher: Any | None, how: dict[str, Any]
+    model: Any,
+    preset: MuonPreset,
+    samples: Samples,
+    settings: FitSettings,
+    teacher: Any | None,
+    how: dict[str, Any],
 ) -> Trained:
     train, validation = data(samples.train), data(samples.validation)
-    if teacher is None:
-        history = fit(model, train, validation, truth_loss(HEADS), settings, **how)
-    else:
-        history = distill(
-            teacher, model, train, validation, HEADS, STUDENT_DISTILLATION, settings, **how
-        )
+    if teacher is None or not (preset.teacher_share or preset.hint):
+        return Trained(model, fit(model, train, validation, truth_loss(HEADS), settings, **how))
+    learned = Distillation(preset.temperature, preset.teacher_share, preset.hint)
+    history = distill(teacher, model, train, validation, HEADS, learned, settings, **how)
     return Trained(model, history)
 
 
@@ -365,7 +440,7 @@ def test_inputs(samples: Samples) -> Mapping[str, NDArray[np.uint8]]:
 STUDY = Study(
     name="muon",
     title="Muon trigger on RPC images",
-    presets=(SMOKE, DEMO, PAPER),
+    presets=(SMOKE, DEMO, COMPARE, PAPER),
     heads=HEADS,
     simulate=simulate,
     data=data,
@@ -379,4 +454,5 @@ STUDY = Study(
     evaluate=evaluate,
     scores=muon_sweep.scores,
     vary=muon_sweep.vary,
+    compared=COMPARED,
 )

@@ -1,12 +1,13 @@
 """The networks of the muon study: a float teacher, and a student of about a thousand weights.
 
-The student reads the image as a detector expert would. A ``station`` layer for each station adds up
-its layers; ``column`` condenses eight strips of all stations into features; ``roads`` joins the
-columns along the path of a bent track, and starts as today's trigger roads do, from the geometry;
-``mix`` and ``found`` judge what was found at each column, and the largest answer of the sector
-counts. ``seen`` says where it was. ``hidden`` puts the two together, since the same bend is another
-pT at another eta, and one matrix turns that into the outputs. No layer up to here depends on the
-position, so one small module serves all of it in the chip.
+The student reads the image as a detector expert would. A ``station`` layer for each station looks
+for coincidences of its layers; ``hits`` and ``column`` find, in eight strips of a station, where a
+cluster lies; ``roads`` joins the columns of all stations along the path of a bent track, and starts
+as today's trigger roads do, from the geometry; ``mix`` and ``found`` judge what was found at each
+column. Of all but the last of its answers the largest of the sector counts; the last says where it
+was, as the largest in each of some places. ``hidden`` puts the two together, since the same bend is
+another pT at another eta, and one matrix turns that into the outputs. No layer up to here depends
+on the position, so one small module serves all of it in the chip.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from hairtrigger.train.checkpoint import to_array
 STRIPS_PER_COLUMN = 8
 
 
+def _bends(count: int, largest: float = 24.0) -> tuple[float, ...]:
+    return tuple(float(bend) for bend in np.linspace(-largest, largest, count))
+
+
 @dataclass(frozen=True)
 class StudentShape:
     """How many channels each layer of a student has, and in how many ``places`` it says where.
@@ -36,49 +41,46 @@ class StudentShape:
     """
 
     phases: int = 2
-    column: int = 8
-    bends: tuple[float, ...] = (-26.0, -14.0, -7.0, -2.5, 2.5, 7.0, 14.0, 26.0)
-    road_width: int = 7
-    mix: int = 8
-    found: int = 7
+    hits: int = 8
+    column: int = 3
+    bends: tuple[float, ...] = _bends(9)
+    road_width: int = 5
+    mix: int = 10
+    found: int = 8
     places: int = 16
     hidden: int = 10
 
 
 STUDENT = StudentShape()
-TEACHER = StudentShape(
-    phases=2,
-    column=32,
-    bends=tuple(float(bend) for bend in np.linspace(-26, 26, 32)),
-    mix=32,
-    found=32,
-    hidden=48,
-)
-"""A student four times as wide in all layers learns more in less time than a network of layers
-that know nothing of roads."""
+TEACHER = StudentShape(hits=16, column=6, bends=_bends(20), mix=20, found=20, hidden=32)
+"""A student twice as wide in all layers learns more in less time than a network of layers that know
+nothing of roads."""
 
 FIRST_BITS = {
     "station": (1, 1),
-    "column": (1, 2),
+    "hits": (1, 2),
+    "column": (1, 3),
     "roads": (2, 2),
     "mix": (2, 3),
-    "found": (2, 3),
-    "seen": (1, 3),
+    "found": (3, 3),
     "hidden": (3, 4),
 }
 """Integer and fraction bits that a layer's results are cut to when training begins. The first stay
 as they are, since they follow from the size of the results; the second are learned."""
+STAYING = ("station", "hits")
+"""Results whose bits are not learned: few bits to win, at 3,072 numbers an image to look at."""
 READS = {
-    "column": "station",
+    "hits": "station",
+    "column": "hits",
     "roads": "column",
     "mix": "roads",
     "found": "mix",
-    "seen": "mix",
-    "best": "found",
-    "place": "seen",
+    "near": "found",
     "hidden": "found",
     "out": "hidden",
 }
+PRUNED = ("hits", "column", "roads", "mix", "found", "hidden")
+"""Layers that pruning takes weights from."""
 WEIGHT_FRACTION = 5
 """Fraction bits of the student's weights when its training begins."""
 
@@ -140,7 +142,13 @@ def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT
     def by_channel(name: str) -> Any:
         """For what layer ``name`` reads: a width for each channel."""
         bits = FIRST_BITS[READS[name]]
+        if READS[name] in STAYING:
+            return same(bits)
         return lane(bits, homogeneous_axis=None, heterogeneous_axis=(-1,))
+
+    def same(bits: tuple[int, int]) -> Any:
+        """One width, which stays, for all of a tensor."""
+        return lane(bits, trainable=False, homogeneous_axis=None, heterogeneous_axis=())
 
     def weighted(layer: Any, iq: Any, **arguments: Any) -> Any:
         # WRAP on a weight: the integer bits follow its value, so none ever wraps.
@@ -148,8 +156,7 @@ def build_student(config: RpcConfig, outputs: int, shape: StudentShape = STUDENT
         return layer(iq_conf=iq, kq_conf=fine, bq_conf=fine, **arguments)
 
     def first(units: int, name: str) -> Any:
-        bit = lane((1, 0), trainable=False, homogeneous_axis=None, heterogeneous_axis=())
-        return weighted(QDense, bit, units=units, activation="relu", name=name)
+        return weighted(QDense, same((1, 0)), units=units, activation="relu", name=name)
 
     def dense(units: int, name: str) -> Any:
         return weighted(QDense, by_channel(name), units=units, activation="relu", name=name)
@@ -194,7 +201,6 @@ def _student(
         rows = layers.Reshape((config.strips, count), name=f"{station}_steps")(rows)
         stations.append(kinds.first(1, name=station)(rows))
     strips = layers.Concatenate(name="stations")(stations)
-    width = len(stations) * STRIPS_PER_COLUMN
     phases = []
     for number in range(shape.phases):
         x = strips
@@ -202,17 +208,21 @@ def _student(
             step = number * STRIPS_PER_COLUMN // shape.phases
             x = layers.Cropping1D((step, 0), name=f"from_{step}")(x)
             x = layers.ZeroPadding1D((0, step), name=f"fill_{step}")(x)
-        phases.append(layers.Reshape((1, columns, width), name=f"columns_{number}")(x))
+        size = (columns, STRIPS_PER_COLUMN, len(stations))
+        x = layers.Reshape(size, name=f"columns_{number}")(x)
+        x = layers.Permute((1, 3, 2), name=f"turned_{number}")(x)
+        phases.append(layers.Reshape((1, columns, len(stations), STRIPS_PER_COLUMN))(x))
     x = layers.Concatenate(axis=1, name="columns")(phases) if len(phases) > 1 else phases[0]
+    x = kinds.dense(shape.hits, name="hits")(x)
     x = kinds.dense(shape.column, name="column")(x)
+    x = layers.Reshape((shape.phases, columns, len(stations) * shape.column), name="joined")(x)
     x = kinds.conv(len(shape.bends), (1, shape.road_width), name="roads")(x)
     x = kinds.dense(shape.mix, name="mix")(x)
-    found = kinds.dense(shape.found, name="found")(x)
-    best = kinds.pool((shape.phases, columns), name="best")(found)
-    seen = kinds.dense(1, name="seen")(x)
-    place = kinds.pool((shape.phases, columns // shape.places), name="place")(seen)
-    both = layers.Flatten(name="flat_best")(best), layers.Flatten(name="flat_place")(place)
-    x = layers.Concatenate(name="both")(both)
+    x = kinds.dense(shape.found + 1, name="found")(x)
+    near = kinds.pool((shape.phases, columns // shape.places), name="near")(x)
+    best = layers.GlobalMaxPooling2D(name="best")(near[..., : shape.found])
+    place = layers.Flatten(name="place")(near[..., shape.found :])
+    x = layers.Concatenate(name="both")((best, place))
     x = kinds.hidden(shape.hidden, name="hidden")(x)
     return keras.Model(image, kinds.last(outputs, name="out")(x), name=name)
 
@@ -230,42 +240,48 @@ def station_rows(config: RpcConfig) -> dict[str, tuple[int, int]]:
 def start_on_roads(model: Any, config: RpcConfig, shape: StudentShape = STUDENT) -> None:
     """Set the first weights of a student from the geometry, and a little noise.
 
-    Each channel of ``roads`` starts as the path of a track with one of ``shape.bends``: without
-    this the charge is not found in the few epochs of the demonstration. ``hidden`` starts with
-    units for the place along the sector and for its low end, where the field is weaker; without
-    them eta is learned late, and pT with it. Training changes all of it.
+    Each station starts as a coincidence of most of its layers, each channel of ``roads`` as the
+    path of a track with one of ``shape.bends``: without this the charge is not found in the few
+    epochs of the demonstration. ``hidden`` starts with units for the place along the sector and for
+    its low end, where the field is weaker; without them eta is learned late, and pT with it.
+    Training changes all of it.
     """
     stations = station_rows(config)
     for name, (_, count) in stations.items():
-        kernel, bias = _scaled(model, name, 0.1)
-        _set(model, name, kernel + 1 / count, bias)
+        kernel, bias = _scaled(model, name, 0.05)
+        # Of n layers, all but one or both give half or more.
+        share, least = (0.4, 0.3) if count > 2 else (0.6, 0.5)
+        _set(model, name, kernel + (share if count > 1 else 1), bias - (least if count > 1 else 0))
 
-    # Channels come in sets, one a station: light to the left, then to the right of the column.
-    kernel, bias = _scaled(model, "column", 0.3)
-    kernel = kernel.reshape(-1, len(stations), kernel.shape[1])
-    ramp = np.linspace(1, 0, len(kernel))
-    for channel in range(kernel.shape[2]):
-        side = ramp if channel // len(stations) % 2 == 0 else ramp[::-1]
-        kernel[:, channel % len(stations), channel] += 0.7 * side
-    _set(model, "column", kernel.reshape(-1, kernel.shape[2]), bias)
+    # Two numbers say where a cluster lies: light to the left and light to the right of the column.
+    ramp = np.linspace(1, 0, STRIPS_PER_COLUMN)
+    kernel, bias = _scaled(model, "hits", 0.5)
+    kernel[:, :2] += np.stack([ramp, ramp[::-1]], axis=1)
+    _set(model, "hits", kernel, bias)
+    kernel, bias = _scaled(model, "column", 0.5)
+    kernel[:2, :2] += 0.7 * np.eye(2)
+    _set(model, "column", kernel, bias)
 
-    kernel, bias = _scaled(model, "roads", 0.3)
-    _, width, channels, _ = kernel.shape
+    kernel, bias = _scaled(model, "roads", 0.5)
+    _, width, _, _ = kernel.shape
     path_of = bend_shape(config)
     for road, bend in enumerate(shape.bends):
-        for channel in range(channels):
-            side = 0.25 if channel // len(stations) % 2 == 0 else -0.25
-            path = bend * (path_of[channel % len(stations)] - 0.4) / STRIPS_PER_COLUMN
-            distance = np.arange(width) - ((width - 1) / 2 + path + side)
-            kernel[0, :, channel, road] += 0.5 * np.exp(-0.5 * (distance / 0.4) ** 2)
+        for station in range(len(stations)):
+            for channel, side in enumerate((0.25, -0.25)):
+                path = bend * (path_of[station] - 0.4) / STRIPS_PER_COLUMN
+                distance = np.arange(width) - ((width - 1) / 2 + path + side)
+                start = 0.5 * np.exp(-0.5 * (distance / 0.4) ** 2)
+                kernel[0, :, station * shape.column + channel, road] += start
     _set(model, "roads", kernel, bias - 0.5)
     _start_with_places(model, shape)
 
 
 def _start_with_places(model: Any, shape: StudentShape) -> None:
-    """``seen`` adds up the evidence; three hidden units know the place, the others little of it."""
-    kernel, bias = _scaled(model, "seen", 0.8)
-    _set(model, "seen", np.abs(kernel), bias)
+    """The last of ``found`` adds up the evidence; three hidden units know the place, the others
+    little of it."""
+    kernel, bias = _scaled(model, "found", 1.0)
+    kernel[:, -1] = 0.8 * np.abs(kernel[:, -1])
+    _set(model, "found", kernel, bias)
     kernel, bias = _scaled(model, "hidden", 1.0)
     place = (np.arange(shape.places) + 0.5) / shape.places
     kernel[-shape.places :] *= 0.2

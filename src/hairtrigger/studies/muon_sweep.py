@@ -22,11 +22,14 @@ def scores(figures: Any) -> Mapping[str, Fraction | Mean]:
 
 
 def vary(trial: Any, preset: Any) -> Any:
-    """The preset with an Optuna trial's price of bits, budget of EBOPs and learning rate."""
-    last = trial.suggest_float("beta", 5e-6, 2e-4, log=True)
+    """The preset with an Optuna trial's price of bits, budget of EBOPs, learning rate, and what the
+    student learns from the teacher."""
+    last = trial.suggest_float("beta", 5e-7, 1e-5, log=True)
     return replace(
         preset,
         beta=(last / 10, last),
-        ebops=trial.suggest_float("ebops", 2e4, 2e5, log=True),
-        student_rate=trial.suggest_float("student_rate", 1e-3, 8e-3, log=True),
+        ebops=trial.suggest_float("ebops", 1e5, 6e5, log=True),
+        student_rate=trial.suggest_float("student_rate", 1e-3, 6e-3, log=True),
+        temperature=trial.suggest_float("temperature", 1.0, 6.0, log=True),
+        teacher_share=trial.suggest_float("teacher_share", 0.0, 0.9),
     )

@@ -12,6 +12,8 @@ from hairtrigger.train.heads import (
     output_slices,
     truth_loss,
 )
+from hairtrigger.train.post_training import quantise_after_training
+from hairtrigger.train.prune import prune
 
 __all__ = [
     "Data",
@@ -29,5 +31,7 @@ __all__ = [
     "output_size",
     "output_slices",
     "predict",
+    "prune",
+    "quantise_after_training",
     "truth_loss",
 ]

@@ -25,6 +25,7 @@ from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train import checkpoint as files
 from hairtrigger.train.data import Data, predict
 from hairtrigger.train.heads import Loss
+from hairtrigger.train.pools import quick_max_pools
 
 Tell = Callable[[str, int, int], None]
 """Told what is done: (what, done, total)."""
@@ -155,9 +156,10 @@ def _compiled_step(model: Any, loss: Loss) -> Any:
     import jax
 
     def cost(trainable: Any, other: Any, inputs: Any, targets: Any) -> Any:
-        outputs, other, prices = model.stateless_call(
-            trainable, other, inputs.astype("float32"), training=True, return_losses=True
-        )
+        with quick_max_pools():
+            outputs, other, prices = model.stateless_call(
+                trainable, other, inputs.astype("float32"), training=True, return_losses=True
+            )
         return loss(targets, outputs).mean() + sum(prices), other
 
     @partial(jax.jit, donate_argnums=(0, 1, 2))
