@@ -16,7 +16,7 @@ from hairtrigger.metrics import mean
 from hairtrigger.report.judged import Judged
 from hairtrigger.report.page import Pictures
 from hairtrigger.report.summary import Evaluation
-from hairtrigger.studies.base import Samples, Study, Trained
+from hairtrigger.studies.base import Samples, Study, Trained, Way
 from hairtrigger.train import Data, Head, History, Kind
 from hgq_models import prepare, shake
 
@@ -95,8 +95,9 @@ class Toy:
         assert evaluation is not None
         return evaluation, pictures
 
-    def study(self) -> Study:
+    def study(self, compared: tuple[Way, ...] = ()) -> Study:
         return Study(
+            compared=compared,
             name="toy",
             title="Toy",
             presets=(self.preset,),

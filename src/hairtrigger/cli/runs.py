@@ -14,7 +14,10 @@ from hairtrigger.cli.told import again, command, reporter, show, show_comparison
 def run(
     study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
     preset: Annotated[
-        str, typer.Option("--preset", help="Size of the study: smoke (seconds), demo (minutes).")
+        str,
+        typer.Option(
+            "--preset", help="Size of the study: smoke (seconds), demo (minutes), paper (hours)."
+        ),
     ] = "demo",
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of simulation, training and verification.")
@@ -238,6 +241,10 @@ def compare(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of simulation and of the first trainings.")
     ] = 1,
+    chips: Annotated[
+        bool,
+        typer.Option("--chips", help="Synthesise the first seed's networks too: minutes each."),
+    ] = False,
     part: PartName = "xcvu13p",
     clock: ClockText = "320MHz",
     interval: Interval = "25ns",
@@ -265,6 +272,7 @@ def compare(
                 preset=preset,
                 seeds=seeds,
                 seed=seed,
+                chips=chips,
                 part=part,
                 clock=clock,
                 interval=interval,

@@ -110,24 +110,30 @@ class Fetch(Clocked):
 
     def delay(self, model: Delays) -> float:
         # 32 places are one shift-register LUT; their outputs are chosen between.
-        return model.lut(2 + max(0, (-(-self.depth // 32) - 1).bit_length()))
+        return model.lut(3 + max(0, (-(-self.depth // 32) - 1).bit_length()))
 
     def lines(self, show: Show, name: str, when: str) -> list[str]:
-        width, depth, value = self.output.width, self.depth, show(self.a)
+        # One shift register for each bit, whose address counts from the first register: so, and
+        # only so, Yosys takes shift-register LUTs (10 LUT for 3 bits and 60 places, else 78).
+        width, value, place = self.output.width, show(self.a), show(self.place)
+        wide = self.place.width
+        longest = max(self.depth, 2)
+        index = (longest - 1).bit_length()
+        if index < wide:  # the last place is a power of two: one register more has its address
+            longest, index = longest + 1, wide
+        less = f"{name}_less"
+        bits = f"{{{index - wide}'d0, {less}}}" if index > wide else less
+        lines = [f"wire [{wide - 1}:0] {less} = {place} - {number(1, wide)};"]
+        held = [f"{name}_q{n}" for n in range(width)]
+        lines += [f"reg [{longest - 1}:0] {h};" for h in held]
+        found = ", ".join(f"{h}[{bits}]" for h in reversed(held))
         span = f"[{width - 1}:0] " if width > 1 else ""
-        held, size = f"{name}_q", width * (depth + 1)
-        shifted = value if depth == 1 else f"{{{held}[{width * (depth - 1) - 1}:0], {value}}}"
-        bits = (size - 1).bit_length()
-        fill = bits - self.place.width
-        place = f"{{{fill}'d0, {show(self.place)}}}" if fill else show(self.place)
-        if width > 1:
-            place = f"{place} * {number(width, bits)}"
-        return [
-            f"reg [{width * depth - 1}:0] {held};",
-            f"wire [{size - 1}:0] {name}_all = {{{held}, {value}}};",
-            f"wire {span}{name} = {name}_all[{place} +: {width}];",
-            f"always @(posedge clk) {when}{held} <= {shifted};",
-        ]
+        lines.append(f"wire {span}{name}_a = {value};")
+        lines.append(f"wire {span}{name} = {place} == {number(0, wide)} ? {name}_a : {{{found}}};")
+        for n, h in enumerate(held):
+            bit = f"{name}_a[{n}]" if width > 1 else f"{name}_a"
+            lines.append(f"always @(posedge clk) {when}{h} <= {{{h}[{longest - 2}:0], {bit}}};")
+        return lines
 
 
 @dataclass(frozen=True)

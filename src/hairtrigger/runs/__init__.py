@@ -168,6 +168,7 @@ def compare_study(
     preset: str = "demo",
     seeds: int = 3,
     seed: int = 1,
+    chips: bool = False,
     part: str = "xcvu13p",
     clock: str = "320MHz",
     interval: str = "25ns",
@@ -177,7 +178,8 @@ def compare_study(
 ) -> Comparison:
     """Compare a study's ways to make a student, each from ``seeds`` seeds, the first ``seed``.
 
-    See `hairtrigger.runs.compare.compare`. Raises InputError for fewer than one seed.
+    ``chips``: synthesise the quantised networks of the first seed as well, minutes each. See
+    `hairtrigger.runs.compare.compare`. Raises InputError for fewer than one seed.
     """
     from hairtrigger.progress import Silent
     from hairtrigger.runs.compare import compare
@@ -187,7 +189,8 @@ def compare_study(
     goal = _goal(part, clock, None, interval, axis)
     study, _ = _find(name)
     drawn = range(seed, seed + seeds)
-    return compare(study, study.preset(preset), drawn, goal, folder, reporter or Silent())
+    size, aim = study.preset(preset), goal if chips else None
+    return compare(study, size, drawn, aim, folder, reporter or Silent())
 
 
 def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:

@@ -71,9 +71,14 @@ class Comparison:
 
 
 def compare(
-    study: Study, preset: Any, seeds: Sequence[int], goal: Goal, folder: Path, reporter: Reporter
+    study: Study,
+    preset: Any,
+    seeds: Sequence[int],
+    goal: Goal | None,
+    folder: Path,
+    reporter: Reporter,
 ) -> Comparison:
-    """Train, judge and (for the first seed's quantised networks) synthesise every way.
+    """Train and judge every way; with a ``goal``, synthesise the first seed's quantised networks.
 
     The events and the teacher are those of the first seed; a seed decides first weights and the
     order of events. Raises `InputError` for a study with nothing to compare, and what a stage
