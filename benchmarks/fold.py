@@ -16,6 +16,7 @@ Syntheses and simulators are kept in the tool cache, so a run that was cut goes 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -184,19 +185,28 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=12)
     parser.add_argument("--from-interval", type=int, default=1, help="leave out shorter ones")
     parser.add_argument("--to-interval", type=int, default=1 << 30, help="leave out longer ones")
+    parser.add_argument(
+        "--keep", action="store_true", help="rows left out stay as the page has them"
+    )
     chosen = parser.parse_args()
+    kept = json.loads(chosen.out.with_suffix(".json").read_text())["tables"] if chosen.keep else {}
     tables: dict[str, list[dict[str, object]]] = {}
-    for name in chosen.network or list(CASES):
+    for name in list(CASES):
         rows = tables.setdefault(name, [])
+        before = {row["interval"]: row for row in kept.get(name, [])}
         for interval in CASES[name].intervals:
-            if not chosen.from_interval <= interval <= chosen.to_interval:
+            wanted = chosen.from_interval <= interval <= chosen.to_interval
+            if not wanted or name not in (chosen.network or CASES):
+                if interval in before:
+                    rows.append(before[interval])
                 continue
             rows.append(measure(CASES[name], interval, chosen.images))
             finished(rows)
             print(name, rows[-1], flush=True)
             about = {"seed": SEED, "goal": f"LUT x interval within {GOAL} of ideal", **stamp()}
             if chosen.out:
-                write_tables(chosen.out, "Folding", __doc__, about, tables)
+                full = {title: rows for title, rows in {**kept, **tables}.items() if rows}
+                write_tables(chosen.out, "Folding", __doc__, about, full)
 
 
 if __name__ == "__main__":

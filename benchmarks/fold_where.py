@@ -3,7 +3,8 @@
     python benchmarks/fold_where.py [--page docs/benchmarks/fold]
 
 Reads the page's .json, synthesises its rows above the goal once more, and the last row that meets
-it, counts the LUTs of each module, and writes the page again with this table behind it.
+it, counts the LUTs of each module, and writes the page again with this table behind it, after each
+row. Rows that the page has for the same LUTs already stay.
 """
 
 from __future__ import annotations
@@ -103,20 +104,23 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks" / "fold")
     chosen = parser.parse_args()
     record = json.loads(chosen.page.with_suffix(".json").read_text())
-    tables: dict[str, Any] = {k: v for k, v in record.pop("tables").items() if k != WHERE}
+    tables: dict[str, Any] = record.pop("tables")
+    known = {(r["network"], r["interval"], r["lut"]): r for r in tables.pop(WHERE, [])}
     title = record.pop("title")
-    rows: list[dict[str, Any]] = []
-    for name, measured in tables.items():
-        within = [r["interval"] for r in measured if r["of_ideal"] <= fold.GOAL]
-        beyond = [r["interval"] for r in measured if r["of_ideal"] > fold.GOAL]
-        whole = measured[0]["lut_x_interval"]
-        for interval in (within[-1:] if beyond else []) + beyond:
-            rows.append(row(name, interval, round(whole / interval)))
-            print(rows[-1], flush=True)
     own = stamp()
     record["where_the_luts_are"] = f"{own['command']} at {own['commit']}, {own['created']}"
     text = f"{fold.__doc__}\n{fold.REASONS}"
-    write_tables(chosen.page, title, text, record, {**tables, WHERE: rows})
+    rows: list[dict[str, Any]] = []
+    for name, measured in tables.items():
+        within = [r for r in measured if r["of_ideal"] <= fold.GOAL]
+        beyond = [r for r in measured if r["of_ideal"] > fold.GOAL]
+        whole = measured[0]["lut_x_interval"]
+        for done in (within[-1:] if beyond else []) + beyond:
+            interval = done["interval"]
+            made = known.get((name, interval, done["lut"]))
+            rows.append(made or row(name, interval, round(whole / interval)))
+            print(rows[-1], flush=True)
+            write_tables(chosen.page, title, text, record, {**tables, WHERE: rows})
 
 
 if __name__ == "__main__":

@@ -204,6 +204,8 @@ def main() -> None:
         rows.append(table_row(name, found_row))
         print(rows[-1], flush=True)
         about = {"seed": SEED, "events": EVENTS, "mean_ratio": mean(rows), **stamp()}
+        if left := [n for n in networks if n not in {r["network"] for r in rows}]:
+            about["not_run"] = ", ".join(left)
         about["goal"] = "geometric mean of our LUT over the better peer's at most 1.0"
         if chosen.out:
             write_tables(chosen.out, "Size beside the peers", __doc__, about, {"networks": rows})
