@@ -1,5 +1,7 @@
 """The muon study: targets, decoding, figures from hand-made predictions, networks that convert."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hairtrigger.detectors.rpc_config import RpcConfig
 from hairtrigger.errors import InputError
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.metrics import LEVEL
-from hairtrigger.studies import muon, muon_networks
+from hairtrigger.studies import muon, muon_networks, muon_task, muon_train
 from hairtrigger.studies.muon_metrics import MuonPrediction, fake_rate, muon_metrics
 from hairtrigger.train import ebops_of, output_size, output_slices, predict
 
@@ -48,10 +50,10 @@ def test_calibration_keeps_the_order_of_muons():
 
 @given(st.lists(st.floats(3, 40), min_size=1, max_size=20), st.floats(0, 1.05))
 def test_decoding_undoes_encoding(pts, eta):
-    where = output_slices(muon.HEADS)
-    outputs = np.zeros((len(pts), output_size(muon.HEADS)))
-    outputs[:, where["pt"]] = muon.encode_pt(pts)[:, None]
-    outputs[:, where["eta"]] = muon.encode_eta(eta)
+    where = output_slices(muon_task.TASK.heads)
+    outputs = np.zeros((len(pts), output_size(muon_task.TASK.heads)))
+    outputs[:, where["pt"]] = muon_task.encode_pt(pts)[:, None]
+    outputs[:, where["eta"]] = muon_task.encode_eta(eta)
     outputs[:, where["charge"]] = -0.3
     outputs[:, where["count"]] = [0, 1, 0.5, 0]
     got = muon.decode(outputs)
@@ -88,13 +90,13 @@ def test_bad_outputs(outputs):
 
 def test_targets_follow_what_can_be_seen():
     truth = truth_of([10.0, 20.0, 6.0, 0.0])
-    truth["layers_hit"][1, 0] = muon.SEEN_LAYERS - 1
+    truth["layers_hit"][1, 0] = muon_task.SEEN_LAYERS - 1
     truth["n_muons"][2], truth["n_muons"][3] = 2, 0
     # The leading muon of the third image is not seen; the next one is asked for.
     truth["pt"][2], truth["layers_hit"][2] = (6, 5, 0), (1, 7, 0)
     truth["charge"][2], truth["eta"][2] = (1, -1, 0), (0.5, 1.05, 0)
     truth["layers_hit"][3], truth["charge"][3] = 0, 0
-    got = muon.targets(truth)
+    got = muon_task.targets(truth)
     assert got[:, 3].tolist() == [1, 0, 1, 0]
     assert got[[0, 2, 3], 0] == pytest.approx([np.log2(10 / 3), np.log2(5 / 3), 0], abs=1e-6)
     assert np.isnan(got[1, 0])  # a muon, but none to be seen: any pT will do
@@ -164,7 +166,7 @@ def test_simulation_is_reproducible_and_kept(samples, tmp_path):
 
 
 def test_training_data(samples):
-    data = muon.data(samples.train)
+    data = muon_train.data(samples.train)
     assert len(data) == muon.SMOKE.train_events
     image = data.prepare(data.inputs[:5])
     assert image.shape == (5, 9, 384, 1)
@@ -197,16 +199,16 @@ def test_students_have_about_a_thousand_weights():
     # Untrained weights of other seeds can leave the ranges that the student begins with: then it
     # saturates and correlates less (0.63 to 0.97 for seeds 1 to 4).
     import_keras().utils.set_random_seed(4)
-    float_student, student = muon.float_student(), muon.student()
+    float_student, student = muon_train.float_student(), muon_train.student()
     assert 800 <= float_student.count_params() <= 1200
     muon_networks.start_from_float(float_student, student)
     # With the widths it begins with, the student says nearly what the float one does.
     events = rpc.simulate(500, seed=0, muons=1)
-    ours, theirs = (predict(m, events.images, muon.prepare) for m in (student, float_student))
+    ours, theirs = (predict(m, events.images, muon_train.prepare) for m in (student, float_student))
     for ours_of, theirs_of in zip(ours.T, theirs.T, strict=True):
         assert np.corrcoef(ours_of, theirs_of)[0, 1] > 0.9
     with pytest.raises(InputError, match="no layers"):
-        muon_networks.start_from_float(muon.teacher(), student)
+        muon_networks.start_from_float(muon_train.teacher(), student)
 
 
 def test_four_row_images_have_networks_too():
@@ -214,7 +216,7 @@ def test_four_row_images_have_networks_too():
     model = muon_networks.build_float_student(config, 7)
     muon_networks.start_on_roads(model, config)
     events = rpc.simulate(50, seed=0, config=config)
-    assert predict(model, events.images, muon.prepare).shape == (50, 7)
+    assert predict(model, events.images, muon_train.prepare).shape == (50, 7)
 
 
 def test_smoke_run_and_conversion(samples, tmp_path):
@@ -223,10 +225,10 @@ def test_smoke_run_and_conversion(samples, tmp_path):
     from hairtrigger.graph import decode, emulate_codes, encode
 
     preset = muon.SMOKE
-    teacher = muon.train_teacher(preset, samples, 1)
-    floating = muon.train_float_student(preset, samples, 1, teacher.model)
+    teacher = muon_train.train_teacher(preset, samples, 1)
+    floating = muon_train.train_float_student(preset, samples, 1, teacher.model)
     told = []
-    student = muon.train_student(
+    student = muon_train.train_student(
         preset,
         samples,
         1,
@@ -241,16 +243,16 @@ def test_smoke_run_and_conversion(samples, tmp_path):
         trained.model.save(tmp_path / "model.keras")
         again = load_model(tmp_path / "model.keras")
         images = samples.test["muons"].images[:64]
-        before = predict(trained.model, images, muon.prepare)
-        assert np.array_equal(predict(again, images, muon.prepare), before)
+        before = predict(trained.model, images, muon_train.prepare)
+        assert np.array_equal(predict(again, images, muon_train.prepare), before)
 
     graph = from_hgq(again)
-    x = muon.prepare(images).astype(float)
+    x = muon_train.prepare(images).astype(float)
     (values,) = decode(graph, emulate_codes(graph, encode(graph, (x,))))
     assert np.array_equal(values, before)
 
     outputs = {
-        name: predict(student.model, packed, muon.prepare)
+        name: predict(student.model, packed, muon_train.prepare)
         for name, packed in muon.test_inputs(samples).items()
     }
     figures = muon.evaluate(outputs, samples)
@@ -266,3 +268,94 @@ def test_presets():
     assert muon.STUDY.preset("demo") is muon.DEMO
     with pytest.raises(InputError, match="smoke, demo"):
         muon.STUDY.preset("huge")
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def test_three_muons_have_targets_and_answers_of_their_own():
+    task = muon_task.MuonTask(muons=3)
+    truth = np.zeros(3, rpc.TRUTH_DTYPE)
+    truth["n_muons"] = [2, 0, 3]
+    truth["pt"] = [[20, 6, 0], [0, 0, 0], [12, 8, 4]]
+    truth["eta"] = [[0.2, 0.8, 0], [0, 0, 0], [0.1, 0.5, 0.9]]
+    truth["charge"] = [[1, -1, 0], [0, 0, 0], [-1, 1, 1]]
+    truth["layers_hit"] = [[9, 9, 0], [0, 0, 0], [2, 9, 9]]  # the leading one of the last is unseen
+    got = muon_task.targets(truth, task)
+    names = [head.name for head in task.heads]
+    column = {name: got[:, n] for n, name in enumerate(names)}
+    assert column["count"].tolist() == [2, 0, 2]
+    assert column["pt"] == pytest.approx(muon_task.encode_pt([20, 3, 8]))
+    assert column["pt2"] == pytest.approx(muon_task.encode_pt([6, 3, 4]))
+    assert column["pt3"].tolist() == [0, 0, 0]
+    assert column["charge2"][[0, 2]].tolist() == [0, 1]
+    assert np.isnan(column["eta2"][1])
+    assert np.isnan(column["eta3"]).all()
+    assert (
+        got[:, :4][~np.isnan(got[:, :4])] == muon_task.targets(truth)[~np.isnan(got[:, :4])]
+    ).all()
+
+    where = output_slices(task.heads)
+    outputs = np.zeros((1, output_size(task.heads)))
+    for name, pt in (("pt", 10.0), ("pt2", 8.0), ("pt3", 5.0)):
+        outputs[:, where[name]] = muon_task.encode_pt(pt)
+    outputs[:, where["charge2"]] = -1
+    said = muon_task.decode(outputs, task)
+    assert said.pt == pytest.approx([10.0])
+    assert [other.pt[0] for other in said.others] == pytest.approx([8.0, 5.0])
+    assert [int(other.charge[0]) for other in said.others] == [-1, 1]
+
+
+@pytest.mark.parametrize("changes", [{"rows": 5}, {"muons": 0}, {"muons": 4}])
+def test_tasks_that_nobody_can_do(changes):
+    with pytest.raises(InputError):
+        muon_task.MuonTask(**changes)
+
+
+@pytest.mark.parametrize("name", ["muon_4_rows", "muon_3_muons"])
+def test_options_train_judge_and_convert(name):
+    from hairtrigger.frontends.hgq import from_hgq
+
+    study = muon.STUDIES[name]
+    preset = replace(muon.SMOKE, train_events=512, validation_events=512, test_events=512)
+    preset = replace(preset, noise_events=512)
+    samples = study.simulate(preset, 3)
+    trained = study.train_student(preset, samples, 3, None)
+    outputs = {
+        key: predict(trained.model, data.inputs, data.prepare)
+        for key, events in samples.test.items()
+        for data in [study.data(events)]
+    }
+    figures = study.evaluate(outputs, samples)
+    assert figures.muons.efficiency.total > 0
+    assert [other.number for other in figures.others] == ([2, 3] if "muons" in name else [])
+    graph = from_hgq(trained.model)
+    rows = 4 if "rows" in name else 9
+    assert graph.input_ops[0].type.shape == (rows, 384, 1)
+    assert graph.output_types[0].shape == (output_size(study.heads),)
+
+
+def test_ways_to_make_a_student():
+    """Hints, pruning and bits after training, at a size where only the mechanism is seen."""
+    preset = replace(muon.SMOKE, train_events=512, validation_events=512, test_events=64)
+    samples = muon.simulate(replace(preset, noise_events=64), 5)
+    teacher, start = muon_train.teacher(), muon_train.float_student()
+    hinted = replace(preset, hint=0.5, teacher_share=0.0)
+    before = np.array(muon_train.float_student().get_layer("hidden").kernel)
+    trained = muon_train.train_float_student(hinted, samples, 5, teacher)
+    assert trained.model.output_shape == (None, 7)
+    assert np.abs(np.array(trained.model.get_layer("hidden").kernel) - before).max() > 1e-4
+
+    pruned = replace(preset, pruned=0.5)
+    made = muon_train.train_student(pruned, samples, 5, None, start=start).model
+    for name in muon_networks.PRUNED:
+        kernel = np.array(made.get_layer(name).kernel)
+        assert np.count_nonzero(kernel) == kernel.size - kernel.size // 2
+
+    narrow, wide = (
+        muon_train.train_student(replace(preset, post_bits=bits), samples, 5, None, start=start)
+        for bits in (3, 8)
+    )
+    assert narrow.history.ebops[0] < wide.history.ebops[0]
+    with pytest.raises(InputError, match="no trained network"):
+        muon_train.train_student(replace(preset, post_bits=4), samples, 5, None)

@@ -10,7 +10,7 @@ from hairtrigger.detectors import rpc
 from hairtrigger.detectors.rpc_files import cut_window, densest_strip, open_npy_pair
 from hairtrigger.detectors.rpc_toy import COLUMNS, read_toy
 from hairtrigger.errors import HairtriggerError, InputError, StorageError
-from hairtrigger.studies import muon
+from hairtrigger.studies import muon_train
 
 DATA = Path(os.environ.get("HAIRTRIGGER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -76,7 +76,7 @@ def test_pair_is_read_in_parts(pair):
 
 def test_pair_trains_as_simulated_events_do(pair):
     events = open_npy_pair(*pair[:2]).read()
-    data = muon.data(events)
+    data = muon_train.data(events)
     assert len(data) == 50
     assert data.prepare(data.inputs[:2]).shape == (2, 9, 384, 1)
     assert data.targets[3, 3] == 0  # nothing to be seen in an empty image

@@ -13,6 +13,7 @@ from hairtrigger.metrics import Fraction, Mean, TurnOn, fraction
 from hairtrigger.report import summary as s
 from hairtrigger.report.judged import Judged, Network, estimate
 from hairtrigger.report.page import Pictures
+from hairtrigger.studies.base import Study
 from hairtrigger.studies.muon import STUDY, TEST_RATE, noise_name
 from hairtrigger.studies.muon_metrics import CHARGE_GEV, SPREAD_GEV, TRIGGER_GEV, MuonPrediction
 
@@ -24,11 +25,11 @@ SEEN_LAYERS = 7
 """Layers that a muon of an event display has fired, so that there is a track to see."""
 
 
-def judge(judged: Judged) -> tuple[s.Evaluation, Pictures]:
+def judge(judged: Judged, study: Study = STUDY) -> tuple[s.Evaluation, Pictures]:
     """The report's Evaluation and the pictures of its events."""
     networks = judged.networks
     level = networks[0].figures.muons.efficiency.level
-    displays, pictures = _displays(judged)
+    displays, pictures = _displays(judged, study)
     evaluation = s.Evaluation(
         confidence=level,
         intervals="Wilson's for shares and of the normal distribution for means",
@@ -116,6 +117,19 @@ def _rows(networks: Sequence[Network], level: float) -> tuple[s.Row, ...]:
             lambda f: within(f.muons.turn_on, cut, low, high, level),
         )
 
+    def others() -> list[s.Row]:
+        return [
+            row(
+                f"spread_{other.number}",
+                f"pT error, {SPREAD_GEV[0]:g} to {SPREAD_GEV[1]:g} GeV, muon {other.number}",
+                "mean |predicted - true pT| where there is one",
+                "GeV",
+                "low",
+                lambda f, n=n: f.others[n].spread,
+            )
+            for n, other in enumerate(networks[0].figures.others)
+        ]
+
     def counted(figures: Any) -> Fraction:
         counts = np.array(figures.muons.confusion)
         return fraction(int(np.trace(counts)), int(counts.sum()), level)
@@ -160,6 +174,7 @@ def _rows(networks: Sequence[Network], level: float) -> tuple[s.Row, ...]:
             "low",
             lambda f: f.muons.eta,
         ),
+        *others(),
         row(
             "count",
             "right number of muons",
@@ -188,21 +203,21 @@ def _estimates(points: Sequence[Fraction | Mean], level: float) -> tuple[s.Estim
 # --- events ----------------------------------------------------------------------------------
 
 
-def _displays(judged: Judged) -> tuple[tuple[s.Display, ...], Pictures]:
+def _displays(judged: Judged, study: Study) -> tuple[tuple[s.Display, ...], Pictures]:
     """Events of each kind, the first of its kind, and one decision that is wrong."""
     outputs = judged.networks[-1].outputs
     displays, images, signals = [], [], []
-    for sample, index, caption in choose(judged):
+    for sample, index, caption in choose(judged, study):
         events = judged.samples.test[sample]
         image, signal = _picture(events, index)
-        predicted = STUDY.decode(outputs[sample][index : index + 1])
+        predicted = study.decode(outputs[sample][index : index + 1])
         displays.append(_display(caption, events.truth[index], predicted))
         images.append(image)
         signals.append(signal)
     return tuple(displays), Pictures(np.stack(images), np.stack(signals))
 
 
-def choose(judged: Judged) -> list[tuple[str, int, str]]:
+def choose(judged: Judged, study: Study = STUDY) -> list[tuple[str, int, str]]:
     """Test sample, number and caption of the events to show."""
     truth = judged.samples.test[SAMPLE].truth
     pt, count = truth["pt"][:, 0], truth["n_muons"]
@@ -216,16 +231,16 @@ def choose(judged: Judged) -> list[tuple[str, int, str]]:
         ("Background alone", count == 0),
     )
     found = [(SAMPLE, int(np.argmax(mask)), name) for name, mask in kinds if mask.any()]
-    return found + _wrong(judged)
+    return found + _wrong(judged, study)
 
 
-def _wrong(judged: Judged) -> list[tuple[str, int, str]]:
+def _wrong(judged: Judged, study: Study) -> list[tuple[str, int, str]]:
     """The first fake, and the first muon that the threshold should have taken and did not."""
     outputs, noise = judged.networks[-1].outputs, noise_name(TEST_RATE)
-    fakes = STUDY.decode(outputs[noise]).pt > TRIGGER_GEV
+    fakes = study.decode(outputs[noise]).pt > TRIGGER_GEV
     truth = judged.samples.test[SAMPLE].truth
     stiff = (truth["n_muons"] == 1) & (truth["pt"][:, 0] > TRIGGER_GEV + 5)
-    lost = stiff & (STUDY.decode(outputs[SAMPLE]).pt < TRIGGER_GEV)
+    lost = stiff & (study.decode(outputs[SAMPLE]).pt < TRIGGER_GEV)
     found = []
     if fakes.any():
         found.append((noise, int(np.argmax(fakes)), f"Wrong: a fake above {TRIGGER_GEV:g} GeV"))

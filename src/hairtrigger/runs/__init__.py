@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-STUDIES = ("muon",)
+STUDIES = ("muon", "muon_4_rows", "muon_3_muons")
 """Names that `run_study` knows."""
 
 
@@ -200,7 +200,8 @@ def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:
     from hairtrigger.report import muon as page
     from hairtrigger.studies import muon
 
-    return muon.STUDY, page.judge
+    study = muon.STUDIES[name]
+    return study, lambda judged: page.judge(judged, study)
 
 
 def compile_model(

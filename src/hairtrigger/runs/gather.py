@@ -231,7 +231,7 @@ def _write_document(path: Path, summary: Summary) -> None:
 
 def goals_of(study: str | None) -> Sequence[Goal]:
     """What a study is to reach; nothing for a user's own model or study."""
-    if study != "muon":
+    if study is None or study.partition("_")[0] != "muon":
         return ()
     from hairtrigger.studies.muon_goals import GOALS
 

@@ -144,8 +144,9 @@ def count_weights(model: Any) -> int:
 
 
 def sources_of(study: Study) -> list[str]:
-    """The study's own files: studies/<name>*.py."""
-    found = sorted((PACKAGE / "studies").glob(f"{study.name}*.py"))
+    """The study's own files: studies/<name up to an underscore>*.py."""
+    family = study.name.partition("_")[0]
+    found = sorted((PACKAGE / "studies").glob(f"{family}*.py"))
     return [f"studies/{path.name}" for path in found]
 
 

@@ -40,13 +40,15 @@ class MuonPrediction:
     """What a trigger says of each image, arrays (events,).
 
     ``n_muons`` 0 to 3; of the leading one ``pt`` [GeV], ``eta`` and ``charge`` (-1 or 1). An image
-    without muons should have a low one: a cut on pT is the whole decision.
+    without muons should have a low one: a cut on pT is the whole decision. ``others``: the same of
+    the second and third muon, where a network is asked for them.
     """
 
     pt: NDArray[np.float64]
     eta: NDArray[np.float64]
     charge: NDArray[np.int64]
     n_muons: NDArray[np.int64]
+    others: tuple[MuonPrediction, ...] = ()
 
     def __post_init__(self) -> None:
         same_length(pt=self.pt, eta=self.eta, charge=self.charge, n_muons=self.n_muons)
@@ -119,6 +121,39 @@ def muon_metrics(
         resolution=_profile(true[seen], np.abs(relative)),
         confusion=tuple(tuple(row) for row in counts.tolist()),
     )
+
+
+@dataclass(frozen=True)
+class OtherMuon:
+    """Of the second (``number`` 2) or third muon, in images that have it: mean |pT - true| for true
+    pT 7 to 13 [GeV], mean |eta - true|, and the share of right charges for true pT 5 to 15."""
+
+    number: int
+    spread: Mean
+    eta: Mean
+    charge: Fraction
+
+
+def other_muons(
+    predicted: MuonPrediction, truth: NDArray[np.void], level: float = LEVEL
+) -> tuple[OtherMuon, ...]:
+    """Figures of the muons behind the leading one, as many as were asked for."""
+    found: list[OtherMuon] = []
+    for at, other in enumerate(predicted.others, 1):
+        there = truth["n_muons"] > at
+        true, eta = (truth[name][:, at].astype(np.float64) for name in ("pt", "eta"))
+        in_spread = there & (true >= SPREAD_GEV[0]) & (true < SPREAD_GEV[1])
+        in_charge = there & (true >= CHARGE_GEV[0]) & (true < CHARGE_GEV[1])
+        right = other.charge == truth["charge"][:, at]
+        found.append(
+            OtherMuon(
+                at + 1,
+                mean(np.abs(other.pt - true)[in_spread]),
+                mean(np.abs(other.eta - eta)[there]),
+                fraction_of(right[in_charge], level),
+            )
+        )
+    return tuple(found)
 
 
 def fake_rate(pt: ArrayLike, level: float = LEVEL) -> Fraction:

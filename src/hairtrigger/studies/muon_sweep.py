@@ -18,6 +18,7 @@ def scores(figures: Any) -> Mapping[str, Fraction | Mean]:
         "spread": muons.spread,
         "charge": muons.charge,
         **fakes,
+        **{f"spread_{other.number}": other.spread for other in figures.others},
     }
 
 
