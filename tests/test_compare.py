@@ -31,7 +31,7 @@ WAYS = (
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
-    for module in (learn, points, compare):
+    for module in (learn, points):
         monkeypatch.setattr(module, "sources_of", lambda study: [])
     monkeypatch.setattr("hairtrigger.pipeline.source_digest", lambda sources: "")
     return Toy()

@@ -124,7 +124,7 @@ def test_a_graph_that_is_gone_is_a_storage_error(tmp_path):
 
 def test_the_commit_is_that_of_the_source(monkeypatch, tmp_path):
     monkeypatch.setattr(gather, "PACKAGE", tmp_path)
-    assert gather._commit() is None
+    assert gather.commit() is None
 
 
 def test_only_numbers_that_training_sets_count_as_weights():

@@ -30,6 +30,14 @@ Interval = Annotated[
         help="From event to event: clocks (8) or a time (25ns). The longer, the smaller the chip.",
     ),
 ]
+StudyInterval = Annotated[
+    str | None,
+    typer.Option(
+        "--interval",
+        help="From event to event: clocks (8) or a time (25ns). [default: the study's own]",
+        show_default=False,
+    ),
+]
 Axis = Annotated[
     int | None,
     typer.Option(

@@ -7,8 +7,25 @@ from typing import Annotated
 
 import typer
 
-from hairtrigger.cli.options import Axis, ClockText, Debug, Interval, Limit, PartName
-from hairtrigger.cli.told import again, command, reporter, show, show_comparison, show_sweep, told
+from hairtrigger.cli.options import (
+    Axis,
+    ClockText,
+    Debug,
+    Interval,
+    Limit,
+    PartName,
+    StudyInterval,
+)
+from hairtrigger.cli.told import (
+    again,
+    command,
+    reporter,
+    show,
+    show_baseline,
+    show_comparison,
+    show_sweep,
+    told,
+)
 
 
 def run(
@@ -25,7 +42,7 @@ def run(
     part: PartName = "xcvu13p",
     clock: ClockText = "320MHz",
     latency: Limit = None,
-    interval: Interval = "1",
+    interval: StudyInterval = None,
     axis: Axis = None,
     folder: Annotated[
         Path | None,
@@ -283,6 +300,50 @@ def compare(
         show_comparison(made, folder)
 
 
+def baseline(
+    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    preset: Annotated[
+        str, typer.Option("--preset", help="Size of the test samples: smoke, demo, paper.")
+    ] = "demo",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulation.")] = 1,
+    chip: Annotated[
+        bool, typer.Option("--chip/--no-chip", help="Prove and synthesise it as well: an hour.")
+    ] = True,
+    part: PartName = "xcvu13p",
+    clock: ClockText = "320MHz",
+    interval: Interval = "25ns",
+    axis: Axis = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            help="Where it goes. [default: runs/baseline-STUDY-PRESET-SEED]",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Judge a study's trigger without a network, on the images that its networks are judged on."""
+    folder = folder or Path("runs") / f"baseline-{study}-{preset}-{seed}"
+    with told(debug, again()):
+        from hairtrigger.runs import run_baseline_of
+
+        with reporter() as told_to:
+            made = run_baseline_of(
+                study,
+                preset=preset,
+                seed=seed,
+                chip=chip,
+                part=part,
+                clock=clock,
+                interval=interval,
+                axis=axis,
+                folder=folder,
+                reporter=told_to,
+            )
+        show_baseline(made)
+
+
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     figure: Annotated[
@@ -301,13 +362,21 @@ def report(
             show_default=False,
         ),
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            help="Folder of a compare, sweep or baseline: a section of the document. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write the page of a finished run anew from its summary.json, and show the main numbers."""
     with told(debug):
         from hairtrigger.runs import render_again
 
-        show(render_again(folder, figure, document))
+        show(render_again(folder, figure, document, beside or ()))
 
 
 def show_curve(folder: Path) -> None:

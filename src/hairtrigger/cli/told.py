@@ -15,6 +15,7 @@ from hairtrigger.errors import HairtriggerError, InputError
 if TYPE_CHECKING:
     from hairtrigger.progress import Reporter
     from hairtrigger.runs import Report
+    from hairtrigger.runs.baseline import BaselineRun
     from hairtrigger.runs.compare import Comparison
     from hairtrigger.runs.sweep import Swept
 
@@ -90,6 +91,19 @@ def show_sweep(made: Swept, folder: Path) -> None:
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(f"Score against LUT: {folder / 'sweep.svg'}", markup=False)
+
+
+def show_baseline(made: BaselineRun) -> None:
+    """The figures of a baseline, and its chip."""
+    from rich.console import Console
+
+    from hairtrigger.report.page import estimate
+
+    console = Console(highlight=False, soft_wrap=True)
+    for key, value in made.figures.scores.items():
+        console.print(f"  {key:>12}  {estimate(value)}", markup=False)
+    if made.chip is not None:
+        console.print(f"  {made.chip.lut:,} LUT, {made.chip.latency_ns:.5g} ns", markup=False)
 
 
 def show_comparison(made: Comparison, folder: Path) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hairtrigger.errors import InputError, StorageError
 from hairtrigger.report import figures
@@ -19,12 +21,27 @@ from hairtrigger.report.page import estimate, share, wall
 from hairtrigger.report.summary import Evaluation, Summary
 from hairtrigger.studies.base import Goal
 
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that another run made: Markdown, an SVG picture or None, its record."""
+
+    name: str
+    title: str
+    text: str
+    picture: str | None
+    record: Mapping[str, Any]
+
+
 NOTES = ".notes.md"
 """What people wrote about a page, such as why a goal is missed: kept beside it, and put into it."""
 
 
-def write_document(path: Path, summary: Summary, goals: Sequence[Reached]) -> tuple[Path, ...]:
-    """Write the page ``path`` (NAME.md), NAME.json and NAME.png; gives what was written.
+def write_document(
+    path: Path, summary: Summary, goals: Sequence[Reached], sections: Sequence[Section] = ()
+) -> tuple[Path, ...]:
+    """Write the page ``path`` (NAME.md), NAME.json, NAME.png and the pictures of ``sections``
+    (NAME-<section>.svg); gives what was written.
 
     Raises `InputError` for a path that is no .md file or a run without evaluation, `StorageError`
     where a file cannot be written.
@@ -39,10 +56,16 @@ def write_document(path: Path, summary: Summary, goals: Sequence[Reached]) -> tu
         record = {
             "goals": [dataclasses.asdict(goal) for goal in goals],
             "summary": dataclasses.asdict(summary),
+            **{section.name: section.record for section in sections},
         }
         files = {
-            path: document(path.stem, summary, goals, said),
+            path: document(path.stem, summary, goals, said, sections),
             path.with_suffix(".json"): json.dumps(record, indent=1, allow_nan=False) + "\n",
+        }
+        files |= {
+            path.with_name(_picture(path.stem, section)): section.picture
+            for section in sections
+            if section.picture is not None
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
@@ -56,7 +79,17 @@ def write_document(path: Path, summary: Summary, goals: Sequence[Reached]) -> tu
     return (*files, picture)
 
 
-def document(name: str, summary: Summary, goals: Sequence[Reached], notes: str = "") -> str:
+def _picture(name: str, section: Section) -> str:
+    return f"{name}-{section.name}.svg"
+
+
+def document(
+    name: str,
+    summary: Summary,
+    goals: Sequence[Reached],
+    notes: str = "",
+    sections: Sequence[Section] = (),
+) -> str:
     """The page as Markdown; ``notes`` stand at its end."""
     evaluation = summary.evaluation
     assert evaluation is not None
@@ -81,12 +114,20 @@ def document(name: str, summary: Summary, goals: Sequence[Reached], notes: str =
         "## Networks\n\n" + model_table(evaluation),
         "## Number of muons\n\n" + confusion_table(evaluation),
         "## The chip\n\n" + chip_text(summary),
+        *(_section(name, section) for section in sections),
         "## Events\n\n" + sample_table(evaluation),
         "## Time\n\n" + time_table(summary),
     ]
     if notes:
         parts.append(notes)
     return "\n\n".join(parts) + "\n"
+
+
+def _section(name: str, section: Section) -> str:
+    text = f"## {section.title}\n\n{section.text}"
+    if section.picture is None:
+        return text
+    return f"{text}\n\n![{section.title}]({_picture(name, section)})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from hairtrigger.report.judged import Judged
+    from hairtrigger.runs.baseline import BaselineRun
     from hairtrigger.runs.compare import Comparison
     from hairtrigger.runs.sweep import Swept
     from hairtrigger.studies.base import Study
@@ -33,6 +34,7 @@ __all__ = [
     "compare_study",
     "compile_model",
     "render_again",
+    "run_baseline_of",
     "run_study",
     "sweep_study",
     "verify_study",
@@ -51,7 +53,7 @@ def run_study(
     part: str = "xcvu13p",
     clock: str = "320MHz",
     latency: str | None = None,
-    interval: str = "1",
+    interval: str | None = None,
     axis: int | None = None,
     folder: Path,
     command: str = "",
@@ -59,12 +61,12 @@ def run_study(
 ) -> Report:
     """Run a study from simulation to report in ``folder``, reusing what is there.
 
-    ``latency``: the most allowed, such as "400 ns"; ``interval`` and ``axis``: see
-    `hairtrigger.rtl.design.compile_graph`. Raises HairtriggerError of each kind: see
+    ``latency``: the most allowed, such as "400 ns"; ``interval`` (None: the study's own) and
+    ``axis``: see `hairtrigger.rtl.design.compile_graph`. Raises HairtriggerError of each kind: see
     `hairtrigger.errors`.
     """
-    goal = _goal(part, clock, latency, interval, axis)
     study, judge = _find(name)
+    goal = _goal(part, clock, latency, interval or study.interval, axis)
     size = study.preset(preset)
 
     def events(inputs: Mapping[str, Path]) -> np.ndarray:
@@ -191,6 +193,31 @@ def compare_study(
     drawn = range(seed, seed + seeds)
     size, aim = study.preset(preset), goal if chips else None
     return compare(study, size, drawn, aim, folder, reporter or Silent())
+
+
+def run_baseline_of(
+    name: str,
+    *,
+    preset: str = "demo",
+    seed: int = 1,
+    chip: bool = True,
+    part: str = "xcvu13p",
+    clock: str = "320MHz",
+    interval: str = "25ns",
+    axis: int | None = None,
+    folder: Path,
+    reporter: Reporter | None = None,
+) -> BaselineRun:
+    """Judge a study's trigger without a network; with ``chip`` prove and synthesise it too.
+
+    See `hairtrigger.runs.baseline.run_baseline`.
+    """
+    from hairtrigger.progress import Silent
+    from hairtrigger.runs.baseline import run_baseline
+
+    goal = _goal(part, clock, None, interval, axis) if chip else None
+    study, _ = _find(name)
+    return run_baseline(study, study.preset(preset), seed, goal, folder, reporter or Silent())
 
 
 def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:

@@ -16,20 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hairtrigger.errors import InputError
-from hairtrigger.pipeline import Stage, Workplace, run_stages, write_whole
+from hairtrigger.pipeline import run_stages, write_whole
 from hairtrigger.progress import Reporter
 from hairtrigger.records import to_text
 from hairtrigger.runs.chip import Goal
 from hairtrigger.runs.gather import commit, versions
-from hairtrigger.runs.learn import (
-    PACKAGES,
-    means,
-    model_of,
-    samples_of,
-    save,
-    sources_of,
-    training_stages,
-)
+from hairtrigger.runs.learn import one_student, samples_of, training_stages
 from hairtrigger.runs.points import Point, point_stage, read_point
 
 if TYPE_CHECKING:
@@ -94,10 +86,12 @@ def compare(
         for way in study.compared:
             varied = dataclasses.replace(preset, **way.changes)
             name = f"s{seed}_{way.name}"
-            start = None if way.start is None else f"s{seed}_{way.start}"
-            stages.append(_train(study, varied, seeds[0], seed, name, way.label, start))
-            chip = goal if way.start is not None and seed == seeds[0] else None
             title = f"{way.label}, seed {seed}"
+            start = None if way.start is None else f"s{seed}_{way.start}"
+            stages.append(
+                one_student(study, varied, seeds[0], seed, name, f"Train: {title}", start)
+            )
+            chip = goal if way.start is not None and seed == seeds[0] else None
             stages.append(point_stage(f"{name}_point", title, name, study, varied, seeds[0], chip))
             wanted.append((way, f"{name}_point"))
     done = run_stages(stages, folder, reporter)
@@ -115,27 +109,6 @@ def compare(
     )
     write_comparison(made, folder)
     return made
-
-
-def _train(
-    study: Study, preset: Any, events: int, seed: int, name: str, label: str, start: str | None
-) -> Stage:
-    """Train one student on the events of seed ``events``, from the float one of stage ``start``."""
-
-    def work(at: Workplace) -> None:
-        samples = samples_of(study, preset, events, at.inputs)
-        teacher = model_of(at.inputs["teacher"])
-        if start is None:
-            trained = study.train_float_student(preset, samples, seed, teacher, **means(at))
-        else:
-            first = model_of(at.inputs[start])
-            trained = study.train_student(preset, samples, seed, teacher, start=first, **means(at))
-        save(at, trained)
-
-    settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": [events, seed]}
-    after = ("simulate", "teacher", *((start,) if start else ()))
-    sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study), "train")
-    return Stage(name, f"Train: {label}, seed {seed}", work, settings, after, sources, PACKAGES)
 
 
 def _entry(way: Way, points: Sequence[Point]) -> Entry:

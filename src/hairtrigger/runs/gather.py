@@ -195,12 +195,16 @@ def versions() -> dict[str, str]:
 
 
 def render_again(
-    folder: Path, overview: Path | None = None, document: Path | None = None
+    folder: Path,
+    overview: Path | None = None,
+    document: Path | None = None,
+    beside: Sequence[Path] = (),
 ) -> Report:
     """Write the page of a finished run again from its numbers.
 
     ``overview``: where to save a picture of the study too, .png or .svg; ``document``: where to
-    write the study's page for the documentation (`hairtrigger.report.document`). Raises
+    write the study's page for the documentation (`hairtrigger.report.document`), with sections from
+    the folders ``beside`` (`hairtrigger.runs.beside`). Raises
     StorageError for a folder without a finished run, InputError for what cannot be made.
     """
     summary = read_summary(folder / SUMMARY)
@@ -218,15 +222,17 @@ def render_again(
     if overview is not None:
         _save_overview(overview, summary, pictures)
     if document is not None:
-        _write_document(document, summary)
+        _write_document(document, summary, beside)
     return Report(folder, folder / PAGE, summary)
 
 
-def _write_document(path: Path, summary: Summary) -> None:
+def _write_document(path: Path, summary: Summary, beside: Sequence[Path]) -> None:
     from hairtrigger.report.document import write_document
     from hairtrigger.report.goals import reached
+    from hairtrigger.runs.beside import sections
 
-    write_document(path, summary, reached(summary, goals_of(summary.origin.study)))
+    goals = reached(summary, goals_of(summary.origin.study))
+    write_document(path, summary, goals, sections(beside))
 
 
 def goals_of(study: str | None) -> Sequence[Goal]:

@@ -67,29 +67,39 @@ def training_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
     ]
 
 
-def student_stages(study: Study, preset: Any, seed: int, prefix: str = "") -> list[Stage]:
-    """Stages ``float_student`` and ``student``, their names behind ``prefix``."""
-    first, second = f"{prefix}float_student", f"{prefix}student"
-    settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": seed}
-
-    def float_student(work: Workplace) -> None:
-        samples = samples_of(study, preset, seed, work.inputs)
-        taught = model_of(work.inputs["teacher"])
-        save(work, study.train_float_student(preset, samples, seed, taught, **means(work)))
-
-    def student(work: Workplace) -> None:
-        samples = samples_of(study, preset, seed, work.inputs)
-        taught, start = model_of(work.inputs["teacher"]), model_of(work.inputs[first])
-        trained = study.train_student(preset, samples, seed, taught, start=start, **means(work))
-        save(work, trained)
-
-    sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study))
-    how = (*sources, "train", "runs/learn.py"), PACKAGES
-    before = ("simulate", "teacher")
+def student_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
+    """Stages ``float_student`` and ``student``."""
+    in_float = "Train the student in floating point"
     return [
-        Stage(first, "Train the student in floating point", float_student, settings, before, *how),
-        Stage(second, "Distil the quantised student", student, settings, (*before, first), *how),
+        one_student(study, preset, seed, seed, "float_student", in_float, None),
+        one_student(
+            study, preset, seed, seed, "student", "Distil the quantised student", "float_student"
+        ),
     ]
+
+
+def one_student(
+    study: Study, preset: Any, events: int, seed: int, name: str, label: str, start: str | None
+) -> Stage:
+    """Stage ``name``: one student, trained on the events of seed ``events``.
+
+    In float where ``start`` is None, else quantised, from the float one of stage ``start``.
+    """
+
+    def work(at: Workplace) -> None:
+        samples = samples_of(study, preset, events, at.inputs)
+        teacher = model_of(at.inputs["teacher"])
+        if start is None:
+            trained = study.train_float_student(preset, samples, seed, teacher, **means(at))
+        else:
+            first = model_of(at.inputs[start])
+            trained = study.train_student(preset, samples, seed, teacher, start=first, **means(at))
+        save(at, trained)
+
+    settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": [events, seed]}
+    after = ("simulate", "teacher", *((start,) if start else ()))
+    sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study), "train")
+    return Stage(name, label, work, settings, after, (*sources, "runs/learn.py"), PACKAGES)
 
 
 def evaluation_stage(study: Study, preset: Any, seed: int, judge: Callable[[Judged], Any]) -> Stage:

@@ -1,6 +1,6 @@
 """Sweeps a study's student: accuracy against LUTs against nanoseconds, by Optuna, resumable.
 
-<folder>/stages/...        simulation, teacher, and of each trial its trainings and its point
+<folder>/stages/...        simulation, teacher, float student; of each trial training and point
 <folder>/trials.log        Optuna's journal: a sweep that was cut goes on from it
 <folder>/sweep.json .csv .svg    all points, and those that no other beats
 """
@@ -22,7 +22,7 @@ from hairtrigger.pipeline import Stage, run_stages, write_whole
 from hairtrigger.progress import Reporter
 from hairtrigger.records import from_json, to_text
 from hairtrigger.runs.chip import Goal
-from hairtrigger.runs.learn import student_stages, training_stages
+from hairtrigger.runs.learn import one_student, training_stages
 from hairtrigger.runs.points import Point, point_stage, read_point
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def sweep(
         raise InputError(
             f"study {study.name!r} has nothing to vary", "give its Study a function `vary`"
         )
-    base = training_stages(study, preset, seed)[:2]
+    base = training_stages(study, preset, seed)[:3]
     run_stages(base, folder, reporter)
     held = _open(folder / JOURNAL, study.name, seed)
     while len(_done(held)) < trials:
@@ -95,9 +95,8 @@ def _stages(study: Study, varied: Any, seed: int, goal: Goal) -> list[Stage]:
     """Of one trial; equal settings have equal names, so that nothing is trained twice."""
     text = json.dumps(dataclasses.asdict(varied), sort_keys=True)
     name = f"t{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-    stages = student_stages(study, varied, seed, prefix=f"{name}_")
-    point = point_stage(f"{name}_point", name, stages[-1].name, study, varied, seed, goal)
-    return [*stages, point]
+    student = one_student(study, varied, seed, seed, name, "Train a student", "float_student")
+    return [student, point_stage(f"{name}_point", name, name, study, varied, seed, goal)]
 
 
 # --- Optuna --------------------------------------------------------------------------------------

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.errors import InputError
 from hairtrigger.train import Data, Heads, History, Tell
+
+if TYPE_CHECKING:
+    from hairtrigger.graph import Graph
 
 Outputs = Mapping[str, NDArray[Any]]
 """Raw outputs of a network (events, outputs) by the name of the test sample."""
@@ -124,6 +127,16 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """A trigger without a network: its ``graph``; ``judge(outputs, samples)`` gives the figures
+    that the study's own ``evaluate`` gives of a network."""
+
+    title: str
+    graph: Graph
+    judge: Callable[[Outputs, Samples], Any]
+
+
+@dataclass(frozen=True)
 class Study:
     """The functions of a study.
 
@@ -132,7 +145,8 @@ class Study:
     ``evaluate(outputs, samples)`` -> a frozen dataclass of figures with intervals; ``outputs`` may
     come from any engine. ``scores(figures)`` -> the figures that networks are compared by, as
     Fraction or Mean by name; ``vary(trial, preset)`` -> the preset with what an Optuna trial
-    suggests; ``compared``: ways to make a student, the float ones first.
+    suggests; ``compared``: ways to make a student, the float ones first; ``baseline(preset, seed)``
+    -> what networks must beat; ``interval``: how often an event comes, in clocks or as a time.
     """
 
     name: str
@@ -152,6 +166,8 @@ class Study:
     scores: Callable[[Any], Mapping[str, Any]] = lambda figures: {}
     vary: Callable[[Any, Any], Any] | None = None
     compared: tuple[Way, ...] = ()
+    baseline: Callable[[Any, int], Baseline] | None = None
+    interval: str = "1"
 
     def preset(self, name: str) -> Any:
         """The preset of that name. Raises `InputError` naming those there are."""

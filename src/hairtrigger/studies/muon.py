@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from hairtrigger.detectors import rpc
 from hairtrigger.errors import InputError
 from hairtrigger.metrics import Fraction
-from hairtrigger.studies import muon_sweep, muon_train
-from hairtrigger.studies.base import Outputs, Samples, Study
+from hairtrigger.studies import muon_sweep, muon_train, muon_windows
+from hairtrigger.studies.base import Baseline, Outputs, Samples, Study
 from hairtrigger.studies.muon_metrics import (
     MuonMetrics,
     MuonPrediction,
@@ -37,6 +37,7 @@ from hairtrigger.studies.muon_metrics import (
 )
 from hairtrigger.studies.muon_presets import COMPARE, COMPARED, DEMO, PAPER, SMOKE, MuonPreset
 from hairtrigger.studies.muon_task import TASK, MuonTask, decode
+from hairtrigger.studies.muon_windows_graph import windows_graph
 from hairtrigger.train import Tell
 
 TRAIN_RATES = (75.0, 150.0, 225.0, 300.0)
@@ -45,6 +46,10 @@ TEST_RATE = 150.0
 NOISE_RATES = (150.0, 300.0)
 MUON_WEIGHTS = (0.6, 2.4, 0.6, 0.4)
 """Of images with 0, 1, 2 and 3 muons, in training and test: single muons are what matters most."""
+
+
+TUNING_EVENTS = 400_000
+"""Single muons that the thresholds of the classical trigger are chosen by."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,13 @@ def evaluate(outputs: Outputs, samples: Samples, task: MuonTask = TASK) -> MuonF
 
     Raises `InputError` for a sample without outputs, or outputs of another length.
     """
-    predictions = {
-        name: _decoded(name, outputs, events, task) for name, events in samples.test.items()
-    }
+    return _figures(
+        {name: _decoded(name, outputs, events, task) for name, events in samples.test.items()},
+        samples,
+    )
+
+
+def _figures(predictions: Mapping[str, MuonPrediction], samples: Samples) -> MuonFigures:
     fakes = tuple(Fakes(rate, fake_rate(predictions[noise_name(rate)].pt)) for rate in NOISE_RATES)
     muons, truth = predictions["muons"], samples.test["muons"].truth
     return MuonFigures(muon_metrics(muons, truth), fakes, other_muons(muons, truth))
@@ -146,6 +155,20 @@ def _decoded(name: str, outputs: Outputs, events: rpc.RpcEvents, task: MuonTask)
 def test_inputs(samples: Samples) -> Mapping[str, NDArray[np.uint8]]:
     """Packed images of each test sample, by name; `prepare` makes a network's input of them."""
     return {name: events.images for name, events in samples.test.items()}
+
+
+def baseline(preset: MuonPreset, seed: int, task: MuonTask = TASK) -> Baseline:
+    """Coincidence windows, as today's trigger has them, tuned on single muons of their own seed."""
+    config = task.config(noise_rate_hz_cm2=TEST_RATE)
+    tuning = rpc.simulate(TUNING_EVENTS, seed=100 * seed + 99, config=config, muons=1)
+    windows = muon_windows.tune(tuning)
+
+    def judge(outputs: Outputs, samples: Samples) -> MuonFigures:
+        said = {name: muon_windows.decode(windows, values) for name, values in outputs.items()}
+        return _figures(said, samples)
+
+    graph = windows_graph(windows)
+    return Baseline("Coincidence windows between stations", graph, judge)
 
 
 def study(task: MuonTask = TASK, name: str = "muon") -> Study:
@@ -176,6 +199,8 @@ def study(task: MuonTask = TASK, name: str = "muon") -> Study:
         scores=muon_sweep.scores,
         vary=muon_sweep.vary,
         compared=COMPARED,
+        baseline=partial(baseline, task=task),
+        interval="25ns",
     )
 
 

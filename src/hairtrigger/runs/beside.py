@@ -1,0 +1,113 @@
+"""What stands beside a run on its study's page: a comparison, a sweep, a baseline.
+
+Each is a folder that `hairtrigger compare`, `sweep` or `baseline` has left, and becomes a section.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hairtrigger.errors import StorageError
+from hairtrigger.records import read_record
+from hairtrigger.report.document import Section, table
+from hairtrigger.report.page import estimate
+from hairtrigger.runs.baseline import BASELINE, BaselineRun
+from hairtrigger.runs.compare import COMPARE, Comparison, spread_text
+from hairtrigger.runs.sweep import SWEEP, Swept
+
+
+def sections(folders: Sequence[Path]) -> tuple[Section, ...]:
+    """A section for each folder, in their order. Raises StorageError for a folder of none."""
+    return tuple(_section(folder) for folder in folders)
+
+
+def _section(folder: Path) -> Section:
+    for name, make in ((COMPARE, _compared), (SWEEP, _swept), (BASELINE, _baseline)):
+        if (folder / f"{name}.json").exists():
+            return make(folder)
+    raise StorageError(
+        f"{folder} holds no finished comparison, sweep or baseline",
+        "give the folder of hairtrigger compare, sweep or baseline",
+    )
+
+
+def _source(commit: str | None, versions: Any) -> str:
+    shown = ", ".join(f"{key} {version}" for key, version in versions.items())
+    return f"Commit {commit or 'unknown'}; {shown}."
+
+
+def _compared(folder: Path) -> Section:
+    found = read_record(Comparison, folder / f"{COMPARE}.json")
+    command = (
+        f"hairtrigger compare {found.study} --preset {found.preset} --seeds {len(found.seeds)}"
+    )
+    keys = [*found.entries[0].points[0].scores, "used", "ebops"]
+    rows = []
+    for entry in found.entries:
+        chips = [f"{p.chip.lut:,}" for p in entry.points if p.chip is not None]
+        cells = [spread_text(entry.figures.get(key)) for key in keys]
+        rows.append((entry.label, *cells, chips[0] if chips else ""))
+    has_chips = any(row[-1] for row in rows)
+    head = ["way", *keys, *(["LUT, first seed"] if has_chips else [])]
+    shown = [row if has_chips else row[:-1] for row in rows]
+    samples = ", ".join(f"{name} {count:,}" for name, count in found.samples.items())
+    text = (
+        f"    {command}\n\nThe same student made in different ways, each from {len(found.seeds)} "
+        f"seeds ({', '.join(map(str, found.seeds))}): mean and standard error of the mean. Test "
+        f"images: {samples}. {_source(found.commit, found.versions)}\n\n"
+        "``used``: weights that are not zero. Fakes are shares, not per mille.\n\n"
+    )
+    picture = (folder / f"{COMPARE}.svg").read_text(encoding="utf-8")
+    record = dataclasses.asdict(found)
+    return Section(COMPARE, "Compression, step by step", text + table(head, shown), picture, record)
+
+
+def _swept(folder: Path) -> Section:
+    found = read_record(Swept, folder / f"{SWEEP}.json")
+    command = (
+        f"hairtrigger sweep {found.study} --preset {found.preset} --trials {len(found.trials)}"
+    )
+    settings = sorted({key for trial in found.trials for key in trial.settings})
+    rows = []
+    for trial in found.trials:
+        chip = trial.point.chip
+        if chip is None:
+            continue
+        values = (f"{trial.settings[key]:.3g}" for key in settings)
+        mark = "beaten by none" if trial.number in found.best else ""
+        score = estimate(trial.point.scores[found.score])
+        ebops = f"{trial.point.ebops:,.0f}" if trial.point.ebops else ""
+        numbers = (ebops, f"{chip.lut:,}", f"{chip.latency_ns:.5g}")
+        rows.append((f"{trial.number}", *values, score, *numbers, mark))
+    head = ("trial", *settings, found.score, "EBOPs", "LUT", "ns", "")
+    text = f"    {command}\n\nSettings by Optuna, seed {found.seed}; LUT by Yosys.\n\n"
+    picture = (folder / f"{SWEEP}.svg").read_text(encoding="utf-8")
+    record = dataclasses.asdict(found)
+    return Section(SWEEP, "Accuracy against LUT", text + table(head, rows), picture, record)
+
+
+def _baseline(folder: Path) -> Section:
+    found = read_record(BaselineRun, folder / f"{BASELINE}.json")
+    command = f"hairtrigger baseline {found.study} --preset {found.preset} --seed {found.seed}"
+    samples = ", ".join(f"{name} {count:,}" for name, count in found.figures.samples.items())
+    text = (
+        f"    {command}\n\n{found.figures.title}, run by {found.figures.engine} on the test images "
+        f"({samples}). {_source(found.commit, found.versions)} Fakes are shares, not per mille.\n\n"
+    )
+    rows = [(key, estimate(value), f"{value.n:,}") for key, value in found.figures.scores.items()]
+    text += table(("", "measured", "events"), rows)
+    if found.proof is not None:
+        text += (
+            f"\n\nEqual in {', '.join(found.proof.engines)} on {found.proof.events:,} events; "
+            f"latency {found.proof.latency_clocks} clocks in simulation of the Verilog."
+        )
+    if found.chip is not None:
+        chip = found.chip
+        text += (
+            f" {chip.part} at {chip.clock_mhz:g} MHz: {chip.lut:,} LUT, {chip.ff:,} FF, {chip.dsp} "
+            f"DSP, {chip.latency_ns:.5g} ns, a new image every {chip.interval} clocks."
+        )
+    return Section(BASELINE, "Today's trigger", text, None, dataclasses.asdict(found))
