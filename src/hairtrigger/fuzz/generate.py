@@ -7,7 +7,7 @@ import numpy as np
 from hairtrigger.errors import GraphError
 from hairtrigger.fixed import Fixed, IntArray
 from hairtrigger.fuzz.make_ops import Choices, OpMaker, Seeded
-from hairtrigger.graph import Graph, Literal, TensorType, linear, machines, ops
+from hairtrigger.graph import Graph, Literal, TensorType, coins, linear, machines, ops
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 
 KINDS = ("mlp", "cnn", "any", "image", "stateful")
@@ -127,7 +127,7 @@ class Maker(OpMaker):
 
     MACHINES = (
         *("delay", "accumulator", "toggle", "counter", "running_max", "pedestal", "moving_sum"),
-        "lfsr",
+        *("lfsr", "coin"),
     )
 
     def finish(self) -> Graph:
@@ -210,3 +210,14 @@ class Maker(OpMaker):
         taps = (length, *range(1, length, self.number(1, 3)))
         seed = self.number(1, (1 << length) - 1)
         return machines.lfsr(self.builder, taps, seed, name, self.number(1, 3))
+
+    def coin(self, x: int, name: str) -> int:
+        if int(self.span(x)) > 10:
+            x = self.narrow(x)
+        bits = self.number(1, 3)
+        seed = self.number(1, 127)
+        shared = self.builder.type(x).size > 2
+        generator = coins.Generator((7, 6), bits, self.number(1, 8), seed, shared)
+        draws = self.pick([1, 2])
+        fold = self.pick(["logit", "word", None])
+        return coins.bernoulli(self.builder, x, generator, draws=draws, fold=fold, name=name)

@@ -8,9 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from hairtrigger.fixed import IntArray
+from hairtrigger.fixed import Fixed, IntArray, Overflow
+from hairtrigger.graph.gf2 import orbit
 from hairtrigger.graph.graph import Graph
-from hairtrigger.graph.ops import State
+from hairtrigger.graph.linear import Dense
+from hairtrigger.graph.ops import Quantize, State
+
+BIT = Fixed(False, 1, 0)
 
 Registers = tuple[IntArray, ...]
 """Codes of all registers, in order of their nodes: arrays of their shapes, in units of each LSB."""
@@ -105,6 +109,10 @@ def run_steps(
     values = dict(given)
     for group in groups(graph):
         if group.loop:
+            matrix = shifted_bits(graph, group.places)
+            if matrix is not None:
+                _run_shifted(graph, group.places, matrix, values, held, steps)
+                continue
             _run_loop(graph, group.places, values, held, steps)
             continue
         (place,) = group.places
@@ -129,6 +137,47 @@ def _delayed(x: IntArray, first: IntArray, steps: int) -> IntArray:
     found[:1] = first
     found[1:] = x[: steps - 1] if len(x) == steps else x
     return found
+
+
+def shifted_bits(graph: Graph, places: Sequence[int]) -> IntArray | None:
+    """The matrix over GF(2) by which a loop multiplies its bits in each step; None for any other.
+
+    Such a loop is a State of single bits, a Dense of ones and zeros over its last axis, and a
+    Quantize that keeps the last bit of each sum: a shift register with feedback, or many.
+    """
+    if len(places) != 3:
+        return None
+    first, second, third = (graph.nodes[n].op for n in places)
+    if not isinstance(first, State) or not isinstance(second, Dense):
+        return None
+    if not isinstance(third, Quantize) or (places[0], places[2]) not in graph.updates:
+        return None
+    if graph.nodes[places[1]].operands != places[:1] or graph.nodes[places[2]].operands != (
+        places[1],
+    ):
+        return None
+    kernel = second.kernel
+    bits = all(
+        t.single == BIT and t.shape == first.type.shape for t in (first.type, third.type)
+    ) and bool(((kernel.codes | 1) == 1).all())
+    if not bits or kernel.fraction or second.bias is not None:
+        return None
+    return kernel.codes if third.overflow is Overflow.WRAP else None
+
+
+def _run_shifted(
+    graph: Graph,
+    places: Sequence[int],
+    matrix: IntArray,
+    values: dict[int, IntArray],
+    held: dict[int, IntArray],
+    steps: int,
+) -> None:
+    """Put the codes of a loop of shifted bits into ``values``: all steps at once, by powers."""
+    state, total, after = places
+    found = orbit(held[state], matrix, steps + 1)
+    values[state], values[after] = found[:-1], found[1:]
+    values[total] = _evaluate(graph, total, [values[state]])
 
 
 def _run_loop(
