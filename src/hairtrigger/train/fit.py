@@ -82,12 +82,14 @@ def fit(
     checkpoint: Path | None = None,
     progress: Tell | None = None,
     what: str = "training",
+    keep_last: bool = False,
 ) -> History:
     """Train ``model`` in place; it ends with the weights of the best epoch.
 
     Best is the lowest loss on ``validation`` (without the price of bits) among the epochs within
-    the EBOPs budget, or the epoch nearest to the budget where none is within. The state after each
-    epoch goes to ``checkpoint``; where that file is there already, training goes on from it and
+    the EBOPs budget, or the epoch nearest to the budget where none is within; with ``keep_last`` it
+    is the last, as it must be where a low loss is no good sign (an adversary's). The state after
+    each epoch goes to ``checkpoint``; where that file is there already, training goes on from it and
     ends with the weights that an uninterrupted one has. An interrupted model is not usable: build
     a new one and call again.
 
@@ -131,7 +133,7 @@ def fit(
                 f"{epoch + 1}.",
                 "Lower the learning rate; the checkpoint holds the epoch before.",
             )
-        state = _after(state, model, trained, validated, settings, started)
+        state = _after(state, model, trained, validated, settings, started, keep_last)
         if checkpoint:
             files.write(checkpoint, state, fingerprint)
     files.restore(model.variables, state.best, checkpoint or Path("memory"))
@@ -204,12 +206,13 @@ def _after(
     validated: float,
     settings: FitSettings,
     started: float,
+    keep_last: bool = False,
 ) -> files.Checkpoint:
     """The state after one more epoch."""
     before = old.progress
     losses = (*before.validation_loss, validated)
     ebops = (*before.ebops, ebops_of(model))
-    best = _best(losses, ebops, settings.ebops)
+    best = before.epochs if keep_last else _best(losses, ebops, settings.ebops)
     values = files.values_of(model.variables)
     return files.Checkpoint(
         History(

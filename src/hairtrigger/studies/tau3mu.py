@@ -1,0 +1,324 @@
+"""tau -> 3 mu, blind to simulation-versus-data and to pile-up (docs/studies/tau3mu-demo.md).
+
+Networks of equal size at inference, 45-64-32-2, learn signal from simulated signal and recorded
+background; that these differ by their origin too is the temptation. A control channel, simulated
+and recorded, says what origin looks like. `METHODS` are the ways to make a network forget it.
+
+SPDhits is no input: it stands for pile-up, which is what the network must not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hairtrigger import metrics_blind
+from hairtrigger.detectors import lhcb_toy
+from hairtrigger.detectors.lhcb import FEATURES, Candidates
+from hairtrigger.detectors.lhcb_toy import LhcbConfig
+from hairtrigger.errors import InputError
+from hairtrigger.train import Data, FitSettings, Head, Heads, History, Kind, fit, predict
+
+INPUTS = tuple(name for name in FEATURES if name != "SPDhits")
+HIDDEN = (64, 32)
+HEADS: Heads = (Head("signal", Kind.CLASSES, size=2),)
+PILE_UP_BINS = 4
+METHODS = ("plain", "coins", "adversary", "adversary, twice the neurons", "disco", "mmd")
+BACKGROUND = 0.1
+"""Share of background accepted where the efficiency is looked at against pile-up."""
+REACH = 3.75
+"""Inputs are cut at so many standard deviations, in training as in the chip."""
+
+
+@dataclass(frozen=True)
+class Tau3muPreset:
+    """How large a run is: candidates of each sample, epochs, strengths and seeds of each method.
+
+    The control channel has as many candidates as the training sample.
+    """
+
+    name: str
+    train_events: int
+    test_events: int
+    epochs: int
+    strengths: tuple[float, ...]
+    seeds: int
+    batch: int = 512
+    learning_rate: float = 3e-3
+
+
+SMOKE = Tau3muPreset("smoke", 2048, 2048, 1, (0.3,), 1)
+DEMO = Tau3muPreset("demo", 30_000, 30_000, 10, (0.1, 1.0, 10.0), 2)
+PAPER = Tau3muPreset("paper", 200_000, 200_000, 25, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0), 5)
+PRESETS = (SMOKE, DEMO, PAPER)
+
+
+def preset_named(name: str) -> Tau3muPreset:
+    """Raises `InputError` naming those there are."""
+    for preset in PRESETS:
+        if preset.name == name:
+            return preset
+    known = ", ".join(preset.name for preset in PRESETS)
+    raise InputError(f"tau3mu has no preset {name!r}.", f"Choose one of: {known}.")
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Brings each input to a Gaussian by its quantiles: ``knots`` (quantiles, inputs).
+
+    The same for training and for every check; cut at `REACH`.
+    """
+
+    knots: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, candidates: Candidates, quantiles: int = 129) -> Scaler:
+        """From the quantiles of some candidates."""
+        columns = candidates.features[:, [FEATURES.index(name) for name in INPUTS]]
+        return cls(np.quantile(columns.astype(np.float64), _levels(quantiles), axis=0))
+
+    def __call__(self, candidates: Candidates) -> NDArray[np.float32]:
+        """Inputs (events, 45)."""
+        values = [NormalDist().inv_cdf(level) for level in _levels(len(self.knots))]
+        columns = candidates.features[:, [FEATURES.index(name) for name in INPUTS]]
+        found = [
+            np.interp(column, knots, values)
+            for column, knots in zip(columns.T, self.knots.T, strict=True)
+        ]
+        return np.clip(np.stack(found, axis=1), -REACH, REACH).astype(np.float32)
+
+
+def _levels(quantiles: int) -> NDArray[np.float64]:
+    return np.linspace(0, 1, quantiles + 2)[1:-1]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Candidates to learn from and to judge by. ``same_origin``: signal and background that are
+    both simulated, which only a generator can give; None with recorded data."""
+
+    train: Data
+    validation: Data
+    scaler: Scaler
+    test: Candidates
+    agreement: Candidates
+    correlation: Candidates
+    same_origin: Candidates | None
+    pile_up_edges: tuple[float, ...]
+
+
+def simulate(preset: Tau3muPreset, seed: int, config: LhcbConfig | None = None) -> Samples:
+    """All samples of a run from the generator, each from a seed of its own."""
+    config = config or LhcbConfig()
+    seeds = iter(range(100 * seed, 100 * seed + 100))
+    few = max(2048, preset.train_events // 10)
+    return arrange(
+        train=lhcb_toy.training(preset.train_events + few, next(seeds), config),
+        control=lhcb_toy.agreement(preset.train_events + few, next(seeds), config),
+        validation=few,
+        test=lhcb_toy.training(preset.test_events, next(seeds), config),
+        agreement=lhcb_toy.agreement(preset.test_events, next(seeds), config),
+        correlation=lhcb_toy.correlation(5514, next(seeds), config),
+        same_origin=lhcb_toy.training(
+            preset.test_events,
+            next(seeds),
+            LhcbConfig(0.0, config.pile_up, config.trap, config.separation),
+        ),
+    )
+
+
+def arrange(
+    *,
+    train: Candidates,
+    control: Candidates,
+    validation: int,
+    test: Candidates,
+    agreement: Candidates,
+    correlation: Candidates,
+    same_origin: Candidates | None,
+) -> Samples:
+    """Samples of any origin; the last ``validation`` candidates of ``train`` and of ``control``
+    choose the best epoch."""
+    edges = np.quantile(train.column("SPDhits"), np.linspace(0, 1, PILE_UP_BINS + 1))
+    edges[0], edges[-1] = 0, edges[-1] + 1e9  # finite, and nothing lies outside
+    scaler = Scaler.of(train)
+    rows = []
+    for candidates, column in ((train, 0), (control, 1)):
+        targets = np.full((len(candidates), 3), np.nan, dtype=np.float32)
+        targets[:, column] = candidates.column("signal")
+        targets[:, 2] = np.digitize(candidates.column("SPDhits"), edges[1:-1])
+        rows.append((scaler(candidates), targets))
+
+    def data(part: slice) -> Data:
+        return Data(*(np.concatenate([row[n][part] for row in rows]) for n in (0, 1)))
+
+    return Samples(
+        data(slice(None, -validation)),
+        data(slice(-validation, None)),
+        scaler,
+        test,
+        agreement,
+        correlation,
+        same_origin,
+        tuple(edges.tolist()),
+    )
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def build(method: str, strength: float, seed: int) -> tuple[Any, Any]:
+    """An untrained network of a method, and its loss.
+
+    Outputs: two logits, and what the method looks at. Raises `InputError` for another method.
+    """
+    from hairtrigger.train import adversary, bernoulli
+
+    keras, layers = bernoulli.keras, bernoulli.keras.layers
+    if method not in METHODS:
+        raise InputError(f"Method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
+    keras.utils.set_random_seed(seed)
+    sources = (
+        bernoulli.Source("domain", 2, strength),
+        bernoulli.Source("pile-up", PILE_UP_BINS, strength),
+    )
+    x = given = keras.Input((len(INPUTS),))
+    looked_at: list[Any] = []
+    if method == "coins":
+        for n, units in enumerate(HIDDEN):
+            coins = bernoulli.bernoulli_dense(x, units, name=f"hidden{n}", seed=seed + n)
+            x, looked_at = coins.bits, [coins.p]  # the last layer's: what the outputs can know
+        loss = bernoulli.blind_loss(HEADS, sources, HIDDEN[-1])
+    else:
+        factor = 2 if method.endswith("twice the neurons") else 1
+        for n, units in enumerate(HIDDEN):
+            x = layers.Dense(factor * units, activation="relu", name=f"hidden{n}")(x)
+    logits = layers.Dense(2, name="logits")(x)
+    if method.startswith("adversary"):
+        looked_at = adversary.adversary(x, sources, 32, strength)
+        loss = adversary.adversary_loss(HEADS, sources)
+    elif method == "disco":
+        looked_at = [layers.Dense(1, name="score", trainable=False)(logits)]
+        loss = adversary.priced_loss(HEADS, sources, adversary.disco)
+    elif method == "mmd":
+        looked_at = [x]
+        loss = adversary.priced_loss(HEADS, sources, adversary.mmd)
+    elif method == "plain":
+        loss = adversary.priced_loss(HEADS, (), adversary.mmd)
+    outputs = layers.Concatenate()([logits, *looked_at]) if looked_at else logits
+    model = keras.Model(given, outputs)
+    if method == "disco":  # the score is the difference of the logits, and stays so
+        model.get_layer("score").set_weights([np.array([[-1.0], [1.0]]), np.zeros(1)])
+    return model, loss
+
+
+def train(
+    method: str, strength: float, samples: Samples, preset: Tau3muPreset, seed: int
+) -> tuple[Any, History]:
+    """A trained network of a method."""
+    model, loss = build(method, strength, seed)
+    settings = FitSettings(preset.epochs, preset.batch, preset.learning_rate, seed)
+    what = f"train {method}"
+    data, validation = samples.train, samples.validation
+    history = fit(model, data, validation, loss, settings, what=what, keep_last=True)
+    return model, history
+
+
+def representation(model: Any) -> Any:
+    """The network up to what its last hidden layer gives: bits of coins, or activations."""
+    from hairtrigger.train.bernoulli import keras
+
+    return keras.Model(model.inputs, model.get_layer("logits").input)
+
+
+def score(outputs: NDArray[Any]) -> NDArray[np.float64]:
+    """The difference of the two logits (events,), larger for signal."""
+    values = np.asarray(outputs, dtype=np.float64)
+    return values[:, 1] - values[:, 0]
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is measured of one network; ``auc`` and ``truncated_auc`` on candidates as in training,
+    ``true_auc`` on signal and background of one origin. ``pile_up``: `Flatness.dependence` at
+    `BACKGROUND`. Information in bits, of networks of coins: the sum over the 32 neurons, and the
+    joint one of the 12 that know most."""
+
+    auc: float
+    truncated_auc: float
+    true_auc: float | None
+    ks: float
+    cvm: float
+    probe_auc: float
+    pile_up: float
+    sum_information: float | None = None
+    joint_information: float | None = None
+
+
+def judge(model: Any, samples: Samples, seed: int) -> Figures:
+    """All figures of a network of any method."""
+    from hairtrigger.train.probe import probe_auc
+
+    def scores(candidates: Candidates) -> NDArray[np.float64]:
+        return score(predict(model, samples.scaler(candidates)))
+
+    signal = samples.test.extra["signal"] == 1
+    found = scores(samples.test)
+    control = samples.agreement
+    simulated = control.extra["signal"] == 1
+    inner = representation(model)
+    bits = predict(inner, samples.scaler(control))
+    if samples.same_origin is None:
+        flat_of, true = samples.test, None
+    else:
+        flat_of = samples.same_origin
+        true = metrics_blind.auc(flat_of.extra["signal"] == 1, scores(flat_of))
+    known = _informed(model, samples)
+    return Figures(
+        auc=metrics_blind.auc(signal, found),
+        truncated_auc=metrics_blind.truncated_auc(signal, found),
+        true_auc=true,
+        ks=ks(scores(control), control),
+        cvm=metrics_blind.mass_cvm(
+            scores(samples.correlation), samples.correlation.extra["mass"], seed
+        ),
+        probe_auc=probe_auc(bits, simulated, seed),
+        pile_up=metrics_blind.flatness(
+            scores(flat_of),
+            flat_of.extra["signal"] == 1,
+            flat_of.column("SPDhits"),
+            samples.pile_up_edges,
+            BACKGROUND,
+        ).dependence,
+        **known,
+    )
+
+
+def ks(scores: NDArray[np.float64], control: Candidates) -> float:
+    """Weighted distance between the scores of the simulated and the recorded control channel."""
+    simulated = control.extra["signal"] == 1
+    weights = control.extra["weight"]
+    return metrics_blind.weighted_ks(
+        scores[simulated], scores[~simulated], weights[simulated], weights[~simulated]
+    )
+
+
+def _informed(model: Any, samples: Samples) -> dict[str, float]:
+    """What the coins of the last hidden layer know of the domain, from their probabilities."""
+    if not any(layer.name == "hidden1_p" for layer in model.layers):
+        return {}
+    p = predict(model, samples.scaler(samples.agreement))[:, 2:].astype(np.float64)
+    s = samples.agreement.extra["signal"]
+    each = metrics_blind.neuron_information(p, s)
+    best = np.argsort(each)[-metrics_blind.MOST_NEURONS :]
+    return {
+        "sum_information": float(each.sum()),
+        "joint_information": metrics_blind.joint_information(p[:, best], s),
+    }

@@ -1,0 +1,113 @@
+"""The network of coins of the tau3mu study as a circuit: sparse, in few bits, with its generators.
+
+Weights of the hidden layers are pruned and the rest is trained on; then weights and logits are
+rounded to fixed point. What this costs is measured on the Graph, which is what the chip computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hairtrigger.errors import InputError
+from hairtrigger.fixed import Fixed, Overflow, Rounding
+from hairtrigger.graph import Builder, Graph, Literal, TensorType, coins, linear, ops
+from hairtrigger.graph.coins import Generator
+from hairtrigger.graph.passes import optimise
+from hairtrigger.studies.tau3mu import HIDDEN, INPUTS, Samples, Tau3muPreset, build
+from hairtrigger.train import FitSettings, History, fit
+from hairtrigger.train.checkpoint import to_array
+from hairtrigger.train.prune import prune
+
+INPUT_FORMAT = LOGIT_FORMAT = Fixed(True, 2, 1)
+GENERATOR = Generator(bits=6, leap=8)
+LAYERS = tuple(f"hidden{n}" for n in range(len(HIDDEN)))
+
+
+@dataclass(frozen=True)
+class ChipConfig:
+    """Bits and sparsity. ``keep``: share of the weights of each hidden layer that stay; formats of
+    inputs and logits; fraction bits of the weights of the hidden layers and of the output."""
+
+    keep: tuple[float, float] = (0.1, 0.12)
+    inputs: Fixed = INPUT_FORMAT
+    logits: Fixed = LOGIT_FORMAT
+    weight_fraction: int = 2
+    output_fraction: int = 3
+    generator: Generator = GENERATOR
+    tossed: bool = True
+    """Do the neurons toss, or take the likelier side."""
+
+
+def train_sparse(
+    strength: float,
+    samples: Samples,
+    preset: Tau3muPreset,
+    seed: int,
+    config: ChipConfig | None = None,
+) -> tuple[Any, History]:
+    """A network of coins, trained whole, pruned in two steps, and trained on after each."""
+    config = config or ChipConfig()
+    model, loss = build("coins", strength, seed)
+    history = History()
+    for part, rate in ((0.0, 1.0), (0.5, 0.7), (1.0, 0.7)):
+        if part:
+            for name, keep in zip(LAYERS, config.keep, strict=True):
+                prune(model, 1 - keep**part, [name])
+        settings = FitSettings(preset.epochs, preset.batch, rate * preset.learning_rate, seed)
+        data, validation = samples.train, samples.validation
+        what = "train sparse coins"
+        history = fit(model, data, validation, loss, settings, what=what, keep_last=True)
+    return model, history
+
+
+def to_graph(model: Any, config: ChipConfig | None = None, *, debug: bool = False) -> Graph:
+    """A trained network of coins as a Graph: inputs (45,), output ``logits`` (2,).
+
+    ``debug``: the bits of the last hidden layer are an output ``bits`` too. Raises `InputError` for
+    a network that is none of this study's.
+    """
+    config = config or ChipConfig()
+    missing = [name for name in (*LAYERS, "logits") if name not in {x.name for x in model.layers}]
+    if missing:
+        raise InputError(f"The network has no layers {missing}.", "Give one of tau3mu's.")
+    builder = Builder("tau3mu")
+    t = TensorType.uniform((len(INPUTS),), config.inputs)
+    x = builder.add(ops.Input("candidates", t))
+    for n, (name, units) in enumerate(zip(LAYERS, HIDDEN, strict=True)):
+        kernel, bias = _rounded(model, name, config.weight_fraction)
+        total = builder.add(linear.Dense(kernel, bias), x, label=name)
+        form = TensorType.uniform((units,), config.logits)
+        logits = builder.add(ops.Quantize(form, Rounding.RND, Overflow.SAT), total)
+        if not config.tossed:
+            x = coins.likelier(builder, logits)
+            continue
+        own = _with_seed(config.generator, n)
+        x = coins.bernoulli(builder, logits, own, name=f"coin{n}")
+    kernel, bias = _rounded(model, "logits", config.output_fraction)
+    out = builder.add(linear.Dense(kernel, bias), x, label="logits")
+    return optimise(builder.build({"logits": out, **({"bits": x} if debug else {})}))
+
+
+def _with_seed(generator: Generator, layer: int) -> Generator:
+    """The generator of another layer: its registers start elsewhere on the sequence."""
+    step = (0x9E3779B9 * (layer + 1)) & ((1 << generator.length) - 1)
+    seed = (generator.seed ^ step) or 1
+    return Generator(generator.taps, generator.bits, generator.leap, seed, generator.shared)
+
+
+def _rounded(model: Any, name: str, fraction: int) -> tuple[Literal, Literal]:
+    """Kernel and bias in units of ``2**-fraction``."""
+    found: list[Literal] = []
+    for values in (model.get_layer(name).kernel, model.get_layer(name).bias):
+        codes = np.rint(to_array(values).astype(np.float64) * 2.0**fraction)
+        found.append(Literal(codes.astype(np.int64), fraction))
+    return found[0], found[1]
+
+
+def score_codes(codes: NDArray[np.int64], lsb: int) -> NDArray[np.float64]:
+    """The difference of the two logits (events,) from codes (events, 2) of the output."""
+    return (codes[:, 1] - codes[:, 0]) * 2.0**-lsb

@@ -1,0 +1,150 @@
+"""Other ways to make a network blind to S, to compare coins with: an adversary, DisCo and MMD.
+
+Each is a loss for `hairtrigger.train.fit`. Targets (batch, heads + sources), NaN where S is not
+known; outputs (batch, output size of the heads + what the method looks at). As with
+`hairtrigger.train.bernoulli.blind_loss`, events without label cost nothing but count for S.
+
+Importing this module imports Keras.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hairtrigger.errors import InputError
+from hairtrigger.train.bernoulli import Source, keras, ops
+from hairtrigger.train.heads import Heads, Loss, output_size, truth_loss
+
+Price = Callable[[Any, Any, Source], Any]
+"""(what the method looks at (batch, n), S (batch,), source) to a number."""
+
+BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Of the Gaussian kernels of MMD, in units of the mean distance between events."""
+
+
+@keras.saving.register_keras_serializable("hairtrigger")
+class Reverse(keras.layers.Layer):
+    """Passes values on and turns gradients round, ``strength`` times as large (Y. Ganin et al.,
+    arXiv 1505.07818). Raises `InputError` for a strength below 0."""
+
+    def __init__(self, strength: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        if not 0 <= strength < math.inf:
+            raise InputError(f"strength = {strength!r}.", "Give a number from 0 on.")
+        self.strength = float(strength)
+
+    def call(self, x: Any) -> Any:
+        return ops.stop_gradient((1 + self.strength) * x) - self.strength * x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "strength": self.strength}
+
+
+def adversary(x: Any, sources: Sequence[Source], hidden: int, strength: float) -> list[Any]:
+    """Logits of a network that finds each of ``sources`` from the representation ``x``, behind a
+    `Reverse`: to be put out behind those of the heads, for `adversary_loss`."""
+    turned = Reverse(strength)(x)
+    found: list[Any] = []
+    for source in sources:
+        inner = keras.layers.Dense(hidden, activation="relu")(turned)
+        found.append(keras.layers.Dense(source.classes)(inner))
+    return found
+
+
+def adversary_loss(heads: Heads, sources: Sequence[Source]) -> Loss:
+    """Cross entropy of the heads and of the adversary's logits, which `Reverse` turns against the
+    representation. A source's own ``gamma`` is not used: `Reverse` holds the strength."""
+    task, start = _task(heads), output_size(heads)
+
+    def loss(targets: Any, outputs: Any) -> Any:
+        targets, outputs = ops.convert_to_tensor(targets), ops.convert_to_tensor(outputs)
+        total, place = task(targets, outputs), start
+        for column, source in enumerate(sources, start=len(heads)):
+            s, known = _known(targets[:, column], outputs.dtype)
+            logits = outputs[:, place : place + source.classes]
+            cost = ops.sparse_categorical_crossentropy(ops.cast(s, "int32"), logits, True)
+            total = total + ops.sum(known * cost) / ops.maximum(ops.sum(known), 1.0)
+            place += source.classes
+        return total
+
+    return loss
+
+
+def priced_loss(heads: Heads, sources: Sequence[Source], price: Price) -> Loss:
+    """Cross entropy of the heads, plus for each source its ``gamma`` times ``price`` of all outputs
+    behind the heads': `disco` or `mmd`."""
+    task, start = _task(heads), output_size(heads)
+
+    def loss(targets: Any, outputs: Any) -> Any:
+        targets, outputs = ops.convert_to_tensor(targets), ops.convert_to_tensor(outputs)
+        total = task(targets, outputs)
+        for column, source in enumerate(sources, start=len(heads)):
+            if source.gamma:
+                total = total + source.gamma * price(outputs[:, start:], targets[:, column], source)
+        return total
+
+    return loss
+
+
+def disco(x: Any, s: Any, source: Source) -> Any:
+    """Squared distance correlation of ``x`` (batch, n) and S, over the events where S is known
+    (G. Kasieczka and D. Shih, arXiv 2001.05310). Classes count as the numbers that they are."""
+    number, known = _known(s, x.dtype)
+    weights = known / ops.maximum(ops.sum(known), 1.0)
+    a, b = (_centred(_distances(v), weights) for v in (x, number[:, None]))
+    pairs = weights[:, None] * weights[None, :]
+    both, one, other = (ops.sum(pairs * v) for v in (a * b, a * a, b * b))
+    return both / ops.sqrt(ops.maximum(one * other, 1e-12))
+
+
+def mmd(x: Any, s: Any, source: Source) -> Any:
+    """Squared maximum mean discrepancy of ``x`` (batch, n) between each class of S and all events,
+    averaged over classes, with Gaussian kernels of several widths (A. Gretton et al., JMLR 13
+    (2012) 723)."""
+    number, known = _known(s, x.dtype)
+    every = known / ops.maximum(ops.sum(known), 1.0)
+    squared = _distances(x) ** 2
+    pairs = every[:, None] * every[None, :]
+    scale = ops.stop_gradient(ops.maximum(ops.sum(pairs * squared), 1e-9))
+    kernel = sum(ops.exp(-squared / (2 * w * w * scale)) for w in BANDWIDTHS) / len(BANDWIDTHS)
+    total = 0.0
+    for value in range(source.classes):
+        here = known * ops.cast(ops.equal(number, value), x.dtype)
+        apart = here / ops.maximum(ops.sum(here), 1.0) - every
+        total = total + ops.sum(apart[:, None] * apart[None, :] * kernel)
+    return total / source.classes
+
+
+def _distances(x: Any) -> Any:
+    """Euclidean distances (batch, batch); the root is moved off zero, where it has no slope."""
+    if x.shape[-1] == 1:
+        return ops.abs(x - ops.transpose(x))
+    squares = ops.sum(x * x, axis=-1)
+    apart = squares[:, None] + squares[None, :] - 2 * ops.matmul(x, ops.transpose(x))
+    return ops.sqrt(ops.maximum(apart, 0.0) + 1e-9)
+
+
+def _centred(distances: Any, weights: Any) -> Any:
+    rows = ops.sum(distances * weights[None, :], axis=1)
+    mean = ops.sum(rows * weights)
+    return distances - rows[:, None] - rows[None, :] + mean
+
+
+def _task(heads: Heads) -> Loss:
+    """The heads' loss, scaled up so that events without label do not thin it out."""
+    inner, size = truth_loss(heads), output_size(heads)
+
+    def task(targets: Any, outputs: Any) -> Any:
+        labelled = ops.cast(ops.logical_not(ops.isnan(targets[:, 0])), outputs.dtype)
+        share = ops.maximum(ops.mean(labelled), 1e-6)
+        return inner(targets[:, : len(heads)], outputs[:, :size]) / share
+
+    return task
+
+
+def _known(s: Any, dtype: Any) -> tuple[Any, Any]:
+    """S with zeros for NaN, and 1 where it is known."""
+    known = ops.logical_not(ops.isnan(s))
+    return ops.where(known, s, ops.zeros_like(s)), ops.cast(known, dtype)
