@@ -89,9 +89,9 @@ def fit(
     Best is the lowest loss on ``validation`` (without the price of bits) among the epochs within
     the EBOPs budget, or the epoch nearest to the budget where none is within; with ``keep_last`` it
     is the last, as it must be where a low loss is no good sign (an adversary's). The state after
-    each epoch goes to ``checkpoint``; where that file is there already, training goes on from it and
-    ends with the weights that an uninterrupted one has. An interrupted model is not usable: build
-    a new one and call again.
+    each epoch goes to ``checkpoint``; where that file is there already, training goes on from it
+    and ends with the weights that an uninterrupted one has. An interrupted model is not usable:
+    build a new one and call again.
 
     Raises `InputError` for data that fit neither each other nor one batch, `StorageError` for a
     checkpoint that is damaged, of another training or cannot be written, and `HairtriggerError`
