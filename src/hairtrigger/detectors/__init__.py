@@ -1,7 +1,8 @@
 """Detectors: simulated and recorded events, each detector in one module.
 
 ``rpc`` simulates the muon trigger's RPC images, ``rpc_files`` and ``rpc_toy`` read those of others;
-``cms_dt`` reads CMS drift tubes; ``store`` keeps events of any detector on disk.
+``cms_dt`` reads CMS drift tubes; ``lhcb`` reads tau -> 3 mu candidates of LHCb, and ``lhcb_toy``
+generates such; ``store`` keeps events of any detector on disk.
 """
 
 from hairtrigger.detectors import rpc, store
