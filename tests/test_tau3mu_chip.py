@@ -47,6 +47,7 @@ def test_in_many_bits_the_graph_is_the_network(trained) -> None:
     assert near.mean() > 0.95
 
 
+@pytest.mark.slow
 def test_the_chip_tosses_as_the_graph_does(trained) -> None:
     model, samples, config = trained
     graph = to_graph(model, config, debug=True)

@@ -129,7 +129,9 @@ def toss_how(model: Any, how: str, draws: int = 1) -> Any:
             config |= {"how": how, "draws": draws}
         return type(layer).from_config(config)
 
-    made = keras.models.clone_model(model, clone_function=again)
+    # A network that was trained carries a loss, which need not be cloned and cannot be.
+    plain = keras.Model(model.inputs, model.outputs)
+    made = keras.models.clone_model(plain, clone_function=again)
     for old, new in zip(model.layers, made.layers, strict=True):
         if old.weights and not isinstance(old, Toss):
             new.set_weights(values_of(old.weights))
