@@ -1,4 +1,4 @@
-"""tau -> 3 mu, blind to simulation-versus-data and to pile-up (docs/studies/tau3mu-demo.md).
+"""tau -> 3 mu, blind to simulation-versus-data and to pile-up (measured by benchmarks/tau3mu.py).
 
 Networks of equal size at inference, 45-64-32-2, learn signal from simulated signal and recorded
 background; that these differ by their origin too is the temptation. A control channel, simulated
