@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint bench peers slow clean requirements
+.PHONY: help setup demo muon test lint bench peers slow clean requirements
 
 help:
 	@echo "make demo   simulate, train, compile to Verilog, verify and report (under 10 minutes)"
+	@echo "make muon   the muon study as docs/studies/muon.md shows it (two hours; run again to go on)"
 	@echo "make test   all quick tests"
 	@echo "make lint   ruff and basedpyright"
 	@echo "make slow   the slow tests too"
@@ -26,6 +27,15 @@ setup: $(VENV)/.ready
 
 demo: setup
 	$(BIN)/hairtrigger run muon --preset demo
+
+muon: setup
+	$(BIN)/hairtrigger run muon --preset paper
+	$(BIN)/hairtrigger compare muon --preset demo --seeds 3
+	$(BIN)/hairtrigger sweep muon --preset demo --trials 8
+	$(BIN)/hairtrigger baseline muon --preset paper --no-chip
+	$(BIN)/hairtrigger report runs/muon-paper-1 --document docs/studies/muon.md \
+		--with runs/compare-muon-demo-1 --with runs/sweep-muon-demo-1 \
+		--with runs/baseline-muon-paper-1
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
