@@ -232,7 +232,7 @@ def representation(model: Any) -> Any:
     """The network up to what its last hidden layer gives: bits of coins, or activations."""
     from hairtrigger.train.bernoulli import keras
 
-    return keras.Model(model.inputs, model.get_layer("logits").input)
+    return keras.Model(model.input, model.get_layer("logits").input)
 
 
 def score(outputs: NDArray[Any]) -> NDArray[np.float64]:

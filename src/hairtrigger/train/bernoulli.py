@@ -130,7 +130,7 @@ def toss_how(model: Any, how: str, draws: int = 1) -> Any:
         return type(layer).from_config(config)
 
     # A network that was trained carries a loss, which need not be cloned and cannot be.
-    plain = keras.Model(model.inputs, model.outputs)
+    plain = keras.Model(model.input, model.output)
     made = keras.models.clone_model(plain, clone_function=again)
     for old, new in zip(model.layers, made.layers, strict=True):
         if old.weights and not isinstance(old, Toss):
