@@ -359,3 +359,20 @@ def test_ways_to_make_a_student():
     assert narrow.history.ebops[0] < wide.history.ebops[0]
     with pytest.raises(InputError, match="no trained network"):
         muon_train.train_student(replace(preset, post_bits=4), samples, 5, None)
+
+
+def test_the_student_that_comes_with_the_study_decides_as_its_page_says():
+    from hairtrigger.frontends.hgq import from_hgq
+    from hairtrigger.frontends.keras_file import load_model
+    from hairtrigger.runs import TRAINED
+    from hairtrigger.runs.learn import graph_outputs
+
+    run, _ = graph_outputs(from_hgq(load_model(TRAINED / "muon.keras")))
+    preset = replace(muon.SMOKE, train_events=8, validation_events=8, test_events=8000)
+    samples = muon.simulate(replace(preset, noise_events=8000), 77)
+    outputs = {name: run(muon.STUDY.data(events)) for name, events in samples.test.items()}
+    figures = muon.evaluate(outputs, samples)
+    assert figures.muons.efficiency.value > 0.95
+    assert figures.muons.charge.value > 0.98
+    assert figures.muons.spread.value < 1.6
+    assert figures.fakes[0].share.value < 0.002
