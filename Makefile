@@ -31,11 +31,9 @@ demo: setup
 muon: setup
 	$(BIN)/hairtrigger run muon --preset paper
 	$(BIN)/hairtrigger compare muon --preset demo --seeds 3
-	$(BIN)/hairtrigger sweep muon --preset demo --trials 8
-	$(BIN)/hairtrigger baseline muon --preset paper --no-chip
+	$(BIN)/hairtrigger baseline muon --preset demo --no-chip
 	$(BIN)/hairtrigger report runs/muon-paper-1 --document docs/studies/muon.md \
-		--with runs/compare-muon-demo-1 --with runs/sweep-muon-demo-1 \
-		--with runs/baseline-muon-paper-1
+		--with runs/compare-muon-demo-1 --with runs/baseline-muon-demo-1
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
