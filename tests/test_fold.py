@@ -16,7 +16,7 @@ from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes, machines
 from hairtrigger.graph.linear import Conv, Dense, GlobalSum, MaxPool, SumPool
 from hairtrigger.graph.moves import Reshape
-from hairtrigger.graph.ops import Add, Input, Quantize, Relu, Sub
+from hairtrigger.graph.ops import Add, Constant, Input, Quantize, Relu, Sub
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 from hairtrigger.rtl.design import compile_graph
 from hairtrigger.rtl.project import write_project
@@ -141,6 +141,28 @@ def test_random_graphs_with_registers(interval: int, tmp_path: Path) -> None:
     for graph, given_codes, out in zip(found, codes, outputs, strict=True):
         for got, expected in zip(out, emulate_codes(graph, given_codes), strict=True):
             np.testing.assert_array_equal(got, expected[:events], err_msg=str(graph))
+
+
+def largest_so_far() -> Graph:
+    """The largest value yet of two bits that toggle. Its two elements come at once, but the second
+    half of the loop serves one after the other: each try reads the registers a clock too early."""
+    b = Builder("pushed")
+    x = b.add(Input("x", TensorType.uniform((2,), Fixed(False, 1, 0))))
+    one = b.add(Constant(Literal([1, 1], 0)))
+    bits = TensorType.uniform((2,), Fixed(False, 1, 0))
+    toggle = b.state("toggle", bits, Literal([0, 1], 0))
+    b.update(toggle, b.add(Quantize(bits), b.add(Add(), toggle, one)))
+    kept = TensorType.uniform((2,), Fixed(False, 3, 1))
+    most = b.state("most", kept, Literal([0, 0], 0))
+    more = b.add(Relu(), b.add(Sub(), toggle, most))
+    after = b.add(Quantize(kept), b.add(Add(), most, more))
+    b.update(most, after)
+    return b.build([b.add(Add(), after, x)])
+
+
+@pytest.mark.parametrize("interval", [1, 2, 3, 7])
+def test_elements_of_a_loop_that_push_each_other_get_instances_of_their_own(interval: int) -> None:
+    check(largest_so_far(), interval)
 
 
 def test_a_loop_that_takes_longer_than_a_clock_is_refused_by_name() -> None:

@@ -19,6 +19,7 @@ from hairtrigger.errors import UnsupportedError
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.graph import Graph, Node
+from hairtrigger.graph.steps import groups
 from hairtrigger.graph.types import TensorType
 from hairtrigger.rtl import registers
 from hairtrigger.rtl.adders import multiply_matrix
@@ -44,7 +45,11 @@ from hairtrigger.rtl.steer import Steering
 from hairtrigger.rtl.sums import added_up
 
 MOST_TRIES = 4
-"""Times that a Graph with registers is lowered until each is read where its next value is made."""
+"""Times that a Graph with registers is lowered until each is read where its next value is made.
+
+Elements of a loop that share an instance can push each other from clock to clock: then it is tried
+again with an instance for each.
+"""
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,15 @@ def lower(graph: Graph, interval: int = 1, axis: int | None = None) -> Lowered:
     outputs all elements of the outputs. ``axis``: along which images enter, None for the longest.
     Raises `UnsupportedError`.
     """
-    layout: registers.Layout = {}
-    for _ in range(MOST_TRIES):
-        state = _lower(graph, interval, axis, layout)
-        if registers.fits(state, graph):
-            registers.write(state, graph, layout)
-            return _finish(state)
-        layout = registers.layout_of(state, graph)
+    loops = frozenset(n for group in groups(graph) if group.loop for n in group.places)
+    for alone in (frozenset[int](), loops):
+        layout: registers.Layout = {}
+        for _ in range(MOST_TRIES):
+            state = _lower(graph, interval, axis, layout, alone)
+            if registers.fits(state, graph):
+                registers.write(state, graph, layout)
+                return _finish(state)
+            layout = registers.layout_of(state, graph)
     raise UnsupportedError(
         f"The registers of Graph {graph.name!r} find no place in an interval of {interval} clocks: "
         "each time they are read later, their next values are made later too.",
@@ -78,11 +85,18 @@ def lower(graph: Graph, interval: int = 1, axis: int | None = None) -> Lowered:
     )
 
 
-def _lower(graph: Graph, interval: int, axis: int | None, layout: registers.Layout) -> Lowering:
+def _lower(
+    graph: Graph,
+    interval: int,
+    axis: int | None,
+    layout: registers.Layout,
+    alone: frozenset[int],
+) -> Lowering:
     """Every node of a Graph, with its registers read when and where ``layout`` says."""
     slabs = tuple(_slabs(op.type, interval, axis) for op in graph.input_ops)
     top = ModuleBuilder()
-    state = Lowering(graph, interval, slabs, top, Steering(top, interval, _row(graph, slabs)))
+    steering = Steering(top, interval, _row(graph, slabs))
+    state = Lowering(graph, interval, slabs, top, steering, alone=alone)
     done: set[int] = set()
     given = iter(slabs)
     for place, node in enumerate(graph.nodes):
@@ -191,7 +205,7 @@ def _cells(state: Lowering, place: int) -> Value:
         found = _cell(top, node, wires, elements[0], step)
         return [top.narrow(found, *_reach(step, elements))]
 
-    return apply(state, node, [step], make)
+    return apply(state, [place], [step], make)
 
 
 def _cell(top: ModuleBuilder, node: Node, wires: list[Wire], element: int, step: Step) -> Wire:
@@ -261,7 +275,7 @@ def _kernels(state: Lowering, chain: Sequence[int]) -> Value:
             kernel.module, reads, f"{identifier(label)}_{chain[0]}_at_{number}"
         )
 
-    return apply(state, head, steps, make)
+    return apply(state, chain, steps, make)
 
 
 def _passed_through(module: Module, reads: Sequence[Wire]) -> list[Wire]:

@@ -9,14 +9,14 @@ import numpy as np
 
 from hairtrigger.fixed import IntArray
 from hairtrigger.graph import linear
-from hairtrigger.graph.graph import Graph, Node
+from hairtrigger.graph.graph import Graph
 from hairtrigger.rtl.arithmetic import ZERO
 from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.kernels import Kernel, Port, Step, choose
 from hairtrigger.rtl.names import identifier
 from hairtrigger.rtl.netlist import Wire
 from hairtrigger.rtl.positions import Positions
-from hairtrigger.rtl.schedule import Slabs, Value, dealt, needed, plan
+from hairtrigger.rtl.schedule import Slabs, Value, dealt, each_alone, needed, plan
 from hairtrigger.rtl.steer import Steering
 
 Make = Callable[[list[Wire], list[Port], IntArray, int], list[Wire]]
@@ -26,7 +26,10 @@ makes (positions, made), and the group of its positions."""
 
 @dataclass
 class Lowering:
-    """What is known while a Graph is lowered."""
+    """What is known while a Graph is lowered.
+
+    ``alone``: nodes whose positions share no instance.
+    """
 
     graph: Graph
     interval: int
@@ -39,6 +42,7 @@ class Lowering:
     wires: list[Wire] = field(default_factory=lambda: [ZERO])
     constant: list[bool] = field(default_factory=lambda: [True])
     places: int = 0
+    alone: frozenset[int] = frozenset()
 
     def module_name(self, label: str) -> str:
         """A fresh Verilog name made from a label; the Graph's name keeps networks apart."""
@@ -55,14 +59,17 @@ class Lowering:
         return len(self.wires) - 1
 
 
-def apply(state: Lowering, node: Node, steps: Sequence[Step], make: Make) -> Value:
-    """Plan the positions of an op and lay out its instances."""
+def apply(state: Lowering, chain: Sequence[int], steps: Sequence[Step], make: Make) -> Value:
+    """Plan the positions of the first op of a chain and lay out its instances."""
+    node = state.graph.nodes[chain[0]]
     operands = [state.values[n] for n in node.operands]
     at = Positions.of(node, [v.shape for v in operands])
     lane, time, place = _read(at, operands)
     kinds = _kinds(state, at, steps, lane, place)
-    planned = plan(state.interval, kinds, time, place)
-    if isinstance(node.op, linear.Dense | linear.Conv) and state.interval > 1:
+    alone = not state.alone.isdisjoint(chain)
+    planned = each_alone(time, place) if alone else plan(state.interval, kinds, time, place)
+    shared = not alone and state.interval > 1
+    if shared and isinstance(node.op, linear.Dense | linear.Conv):
         # Instances that idle are dear here: first bring what they read into fewer lanes.
         wanted = needed(state.interval, kinds)
         if len(planned.served()) > 1.25 * wanted:

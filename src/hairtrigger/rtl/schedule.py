@@ -98,6 +98,12 @@ def plan(interval: int, kinds: IntArray, time: IntArray, place: IntArray) -> Pla
     return Plan(instance, when, first)
 
 
+def each_alone(time: IntArray, place: IntArray) -> Plan:
+    """An instance for every position, which serves it as soon as what it reads is there."""
+    ready = np.where(place >= 0, time, 0).max(axis=1, initial=0)
+    return Plan(np.arange(len(ready)), ready, ready)
+
+
 def _anchor(interval: int, kinds: IntArray, time: IntArray, place: IntArray) -> int | None:
     """A read that all positions have and no two share: where it comes from decides the instance."""
     for read in range(place.shape[1]):
