@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 .PHONY: help setup demo muon test lint bench peers slow clean requirements
 
 help:
-	@echo "make demo   simulate, train, compile to Verilog, verify and report (under 10 minutes)"
+	@echo "make demo   simulate, train, compile to Verilog, verify and report"
 	@echo "make muon   the muon study as docs/studies/muon.md shows it (two hours; run again to go on)"
 	@echo "make test   all quick tests"
 	@echo "make lint   ruff and basedpyright"
