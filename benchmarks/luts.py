@@ -63,23 +63,25 @@ def published(path: Path) -> Graph:
         return optimise(from_hgq(model, name="net", input_format=FAR))
 
 
-def events_of(graph: Graph) -> np.ndarray:
-    """Events on the grid of the input, over its whole range."""
-    (op,) = graph.input_ops
-    low, high = op.type.range().at(op.type.lsb)
+def events_of(graph: Graph) -> list[np.ndarray]:
+    """Events on the grid of each input, over its whole range."""
     rng = np.random.default_rng(SEED)
-    codes = rng.integers(low, high + 1, (EVENTS, *op.type.shape))
-    step = np.left_shift(1, np.where(op.type.width > 0, op.type.lsb - op.type.fraction, 0))
-    return (codes // step * step) * 2.0**-op.type.lsb
+    found = []
+    for op in graph.input_ops:
+        low, high = op.type.range().at(op.type.lsb)
+        codes = rng.integers(low, high + 1, (EVENTS, *op.type.shape))
+        step = np.left_shift(1, np.where(op.type.width > 0, op.type.lsb - op.type.fraction, 0))
+        found.append((codes // step * step) * 2.0**-op.type.lsb)
+    return found
 
 
 def peer_row(peer: str, network: Path, graph: Graph, folder: Path, limit: float) -> dict[str, Any]:
     """LUT, FF, clocks, levels and differing outputs of a peer, or the reason why there are none."""
     folder.mkdir(parents=True, exist_ok=True)
     inputs = events_of(graph)
-    np.save(folder / "inputs.npy", inputs)
+    np.savez(folder / "inputs.npz", *inputs)
     script = Path(__file__).with_name("luts_peers.py")
-    command = [PYTHON, script, peer, network, folder / "inputs.npy", folder]
+    command = [PYTHON, script, peer, network, folder / "inputs.npz", folder]
     try:
         done = subprocess.run(
             list(map(str, command)), capture_output=True, text=True, timeout=limit, check=False
@@ -92,7 +94,7 @@ def peer_row(peer: str, network: Path, graph: Graph, folder: Path, limit: float)
         return {"problem": f"not done in {limit:g} s"}
     except HairtriggerError as error:
         return {"problem": str(error).splitlines()[0][:120]}
-    ours = np.concatenate([x.reshape(EVENTS, -1) for x in emulate(graph, inputs)], axis=1)
+    ours = np.concatenate([x.reshape(EVENTS, -1) for x in emulate(graph, tuple(inputs))], axis=1)
     theirs = np.load(folder / "outputs.npy").reshape(EVENTS, -1)
     wrong = int((ours != theirs).any(axis=1).sum()) if ours.shape == theirs.shape else EVENTS
     clocks = said["clocks"]

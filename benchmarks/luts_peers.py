@@ -1,6 +1,6 @@
 """One peer of benchmarks/luts.py, run by the Python of the peers' environment.
 
-    python luts_peers.py PEER NETWORK INPUTS.npy FOLDER
+    python luts_peers.py PEER NETWORK INPUTS.npz FOLDER
 
 NETWORK is a .keras file, or an .npz with ``kernel`` (inputs, outputs) of a binary-input kernel
 whose results are made positive and cut to ``bits`` bits. Writes FOLDER/net.v and
@@ -82,7 +82,9 @@ def main() -> None:
         made = make(logic, folder, "net", "verilog", latency_cutoff=LEVELS)
     made.write()
     seconds = time.perf_counter() - started
-    np.save(folder / "outputs.npy", logic.predict(np.load(inputs).astype(np.float64)))
+    with np.load(inputs) as held:  # one array an input; both peers take them side by side as well
+        flat = [held[name].astype(np.float64).reshape(len(held[name]), -1) for name in held.files]
+    np.save(folder / "outputs.npy", logic.predict(np.concatenate(flat, axis=1)))
     sources = [p for p in sorted((folder / "src").rglob("*.v")) if "wrapper" not in p.name]
     text = "\n".join(path.read_text() for path in sources)
     (folder / "net.v").write_text(inlined(text, folder))

@@ -117,7 +117,7 @@ def test_the_muon_study_has_windows_to_beat():
     preset = replace(preset, noise_events=4000)
     samples = muon.simulate(preset, 2)
     found = muon.STUDY.baseline(preset, 2)
-    run, _ = learn.graph_outputs(found.graph)
+    run, _ = learn.graph_outputs(found.graph, 12_000)
     outputs = {name: run(muon.STUDY.data(events)) for name, events in samples.test.items()}
     figures = found.judge(outputs, samples)
     assert figures.muons.efficiency.value > 0.9

@@ -367,7 +367,7 @@ def test_the_student_that_comes_with_the_study_decides_as_its_page_says():
     from hairtrigger.runs import TRAINED
     from hairtrigger.runs.learn import graph_outputs
 
-    run, _ = graph_outputs(from_hgq(load_model(TRAINED / "muon.keras")))
+    run, _ = graph_outputs(from_hgq(load_model(TRAINED / "muon.keras")), 24_000)
     preset = replace(muon.SMOKE, train_events=8, validation_events=8, test_events=8000)
     samples = muon.simulate(replace(preset, noise_events=8000), 77)
     outputs = {name: run(muon.STUDY.data(events)) for name, events in samples.test.items()}

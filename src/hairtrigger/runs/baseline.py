@@ -28,6 +28,7 @@ from hairtrigger.runs.learn import (
     samples_of,
     sources_of,
     test_events,
+    test_size,
     training_stages,
 )
 from hairtrigger.runs.points import SOURCES, Silicon, silicon
@@ -111,7 +112,7 @@ def _judge(study: Study, preset: Any, seed: int) -> Stage:
         samples = samples_of(study, preset, seed, at.inputs)
         found = make(preset, seed)
         (at.folder / GRAPH).write_text(str(found.graph), encoding="utf-8")
-        run, engine = graph_outputs(found.graph)
+        run, engine = graph_outputs(found.graph, test_size(samples))
         outputs = {}
         for number, (name, events) in enumerate(samples.test.items()):
             at.progress(number, len(samples.test))

@@ -128,6 +128,11 @@ def samples_of(study: Study, preset: Any, seed: int, inputs: Mapping[str, Path])
     return study.simulate(preset, seed, inputs["simulate"] / EVENTS_FOLDER, None)
 
 
+def test_size(samples: Samples) -> int:
+    """Events of all test samples together."""
+    return sum(len(events) for events in samples.test.values())
+
+
 def test_events(study: Study, samples: Samples, count: int) -> np.ndarray:
     """The first events of each test sample, ``count`` in all, as the network takes them."""
     import numpy as np
@@ -188,7 +193,7 @@ def _evaluate(
     for number, (stage, name) in enumerate(NETWORKS.items()):
         work.progress(number, len(NETWORKS))
         if stage == "student":
-            run, engine = graph_outputs(read_graph(work.inputs["convert"]))
+            run, engine = graph_outputs(read_graph(work.inputs["convert"]), test_size(samples))
         else:
             run, engine = keras_outputs(model_of(work.inputs[stage]))
         outputs = {sample: run(study.data(events)) for sample, events in samples.test.items()}
@@ -207,18 +212,20 @@ def keras_outputs(model: Any) -> tuple[Callable[[Data], np.ndarray], str]:
     return lambda data: predict(model, data.inputs, data.prepare), "Keras, float32"
 
 
-def graph_outputs(graph: Graph) -> tuple[Callable[[Data], np.ndarray], str]:
-    """A Graph as a function of data, and the engine that it is run by."""
+def graph_outputs(graph: Graph, events: int) -> tuple[Callable[[Data], np.ndarray], str]:
+    """A Graph as a function of data, and the engine that runs it: the quickest for ``events``."""
     import numpy as np
 
-    from hairtrigger.engines import choose_engine, run
+    from hairtrigger.engines import prepare, run
+
+    engine = prepare(graph, None, events).engine
 
     def outputs(data: Data) -> np.ndarray:
         parts = []
         for start in range(0, len(data), _CHUNK):
-            values = run(graph, data.prepare(data.inputs[start : start + _CHUNK])).values[0]
+            images = data.prepare(data.inputs[start : start + _CHUNK])
+            values = run(graph, images, engine=engine).values[0]
             parts.append(values.reshape(len(values), -1))
         return np.concatenate(parts)
 
-    engine, _ = choose_engine(graph)
     return outputs, f"Graph, {engine}"

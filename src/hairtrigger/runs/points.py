@@ -23,6 +23,7 @@ from hairtrigger.runs.learn import (
     model_of,
     samples_of,
     sources_of,
+    test_size,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def measure(
     model = model_of(folder)
     learned = read_record(Learned, folder / LEARNED)
     graph = None if goal is None else _converted(folder, study.name)
-    run, engine = keras_outputs(model) if graph is None else graph_outputs(graph)
+    run, engine = (
+        keras_outputs(model) if graph is None else graph_outputs(graph, test_size(samples))
+    )
     tell(1)
     outputs = _outputs(run, study, samples)
     scores = study.scores(study.evaluate(outputs, samples))
