@@ -73,7 +73,7 @@ def student_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
     return [
         one_student(study, preset, seed, seed, "float_student", in_float, None),
         one_student(
-            study, preset, seed, seed, "student", "Distil the quantised student", "float_student"
+            study, preset, seed, seed, "student", "Train the quantised student", "float_student"
         ),
     ]
 

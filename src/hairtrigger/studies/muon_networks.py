@@ -1,13 +1,14 @@
 """The networks of the muon study: a float teacher, and a student of about a thousand weights.
 
-The student reads the image as a detector expert would. A ``station`` layer for each station looks
-for coincidences of its layers; ``hits`` and ``column`` find, in eight strips of a station, where a
-cluster lies; ``roads`` joins the columns of all stations along the path of a bent track, and starts
-as today's trigger roads do, from the geometry; ``mix`` and ``found`` judge what was found at each
-column. Of all but the last of its answers the largest of the sector counts; the last says where it
-was, as the largest in each of some places. ``hidden`` puts the two together, since the same bend is
-another pT at another eta, and one matrix turns that into the outputs. No layer up to here depends
-on the position, so one small module serves all of it in the chip.
+The student reads the image as a detector expert would. A ``station`` layer for each station says of
+each strip, a bit for each, whether any of its layers fired and whether two did; ``hits`` and
+``column`` find, in eight strips of a station, where a cluster lies; ``roads`` joins the columns of
+all stations along the path of a bent track, and starts as today's trigger roads do, from the
+geometry; ``mix`` and ``found`` judge what was found at each column. Of all but the last of its
+answers the largest of the sector counts; the last says where it was, as the largest in each of some
+places. ``hidden`` puts the two together, since the same bend is another pT at another eta, and one
+matrix turns that into the outputs. No layer up to here depends on the position, so one small module
+serves all of it in the chip.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train.checkpoint import to_array
 
 STRIPS_PER_COLUMN = 8
+VOTE_WEIGHTS = np.array((0.3, 0.7))
+"""What a hit and a coincidence count at first."""
 
 
 def _bends(count: int, largest: float = 24.0) -> tuple[float, ...]:
@@ -35,11 +38,13 @@ def _bends(count: int, largest: float = 24.0) -> tuple[float, ...]:
 class StudentShape:
     """How many channels each layer of a student has, and in how many ``places`` it says where.
 
+    ``votes``: bits that a station says of a strip, the first for any layer, the next for two.
     ``bends`` has one start for each channel of ``roads``: strips between first and last station.
     With two ``phases``, columns start at every fourth strip as well as at every eighth, and all
     layers are applied to both: finer steps at no more weights.
     """
 
+    votes: int = 2
     phases: int = 2
     hits: int = 8
     column: int = 3
@@ -57,8 +62,8 @@ TEACHER = StudentShape(hits=16, column=6, bends=_bends(20), mix=20, found=20, hi
 nothing of roads."""
 
 FIRST_BITS = {
-    "station": (1, 1),
-    "hits": (1, 2),
+    "station": (1, 0),
+    "hits": (1, 3),
     "column": (1, 3),
     "roads": (2, 2),
     "mix": (2, 3),
@@ -87,7 +92,8 @@ WEIGHT_FRACTION = 5
 
 @dataclass(frozen=True)
 class _Layers:
-    """The kinds of layers of a student, float or quantised; ``first`` reads the image's bits."""
+    """The kinds of layers of a student, float or quantised; ``first`` reads the image's bits, and
+    what it says is at most 1 to those who read it."""
 
     first: Callable[..., Any]
     dense: Callable[..., Any]
@@ -108,8 +114,15 @@ def build_float_student(
     """The student in float: the same layers, the same number of weights."""
     keras = import_keras()
     layers = keras.layers
+
+    def first(units: int, name: str) -> Any:
+        dense = layers.Dense(units, activation="relu", name=name)
+        # As the one bit does in the chip.
+        clip = layers.ReLU(max_value=1.0, name=f"{name}_votes")
+        return lambda x: clip(dense(x))
+
     kinds = _Layers(
-        first=partial(layers.Dense, activation="relu"),
+        first=first,
         dense=partial(layers.Dense, activation="relu"),
         conv=partial(layers.Conv2D, padding="same", activation="relu"),
         pool=layers.MaxPooling2D,
@@ -193,13 +206,14 @@ def _student(
     layers = keras.layers
     image = keras.Input((config.rows, config.strips, 1), name="image")
     columns = config.strips // STRIPS_PER_COLUMN
+    votes = _votes(config, shape)
     stations = []
     for station, (first, count) in station_rows(config).items():
         cut = ((first, config.rows - first - count), (0, 0))
         rows = layers.Cropping2D(cut, name=f"{station}_rows")(image)
         rows = layers.Permute((2, 1, 3), name=f"{station}_strips")(rows)
         rows = layers.Reshape((config.strips, count), name=f"{station}_steps")(rows)
-        stations.append(kinds.first(1, name=station)(rows))
+        stations.append(kinds.first(votes, name=station)(rows))
     strips = layers.Concatenate(name="stations")(stations)
     phases = []
     for number in range(shape.phases):
@@ -208,10 +222,11 @@ def _student(
             step = number * STRIPS_PER_COLUMN // shape.phases
             x = layers.Cropping1D((step, 0), name=f"from_{step}")(x)
             x = layers.ZeroPadding1D((0, step), name=f"fill_{step}")(x)
-        size = (columns, STRIPS_PER_COLUMN, len(stations))
+        size = (columns, STRIPS_PER_COLUMN, len(stations), votes)
         x = layers.Reshape(size, name=f"columns_{number}")(x)
-        x = layers.Permute((1, 3, 2), name=f"turned_{number}")(x)
-        phases.append(layers.Reshape((1, columns, len(stations), STRIPS_PER_COLUMN))(x))
+        x = layers.Permute((1, 3, 2, 4), name=f"turned_{number}")(x)
+        size = (1, columns, len(stations), STRIPS_PER_COLUMN * votes)
+        phases.append(layers.Reshape(size)(x))
     x = layers.Concatenate(axis=1, name="columns")(phases) if len(phases) > 1 else phases[0]
     x = kinds.dense(shape.hits, name="hits")(x)
     x = kinds.dense(shape.column, name="column")(x)
@@ -227,6 +242,11 @@ def _student(
     return keras.Model(image, kinds.last(outputs, name="out")(x), name=name)
 
 
+def _votes(config: RpcConfig, shape: StudentShape) -> int:
+    """Where stations have one row each, there is nothing to vote on."""
+    return min(shape.votes, max(count for _, count in station_rows(config).values()))
+
+
 def station_rows(config: RpcConfig) -> dict[str, tuple[int, int]]:
     """Layer name of each station and its rows in the image: (first, how many)."""
     counts = config.station_layers
@@ -240,23 +260,23 @@ def station_rows(config: RpcConfig) -> dict[str, tuple[int, int]]:
 def start_on_roads(model: Any, config: RpcConfig, shape: StudentShape = STUDENT) -> None:
     """Set the first weights of a student from the geometry, and a little noise.
 
-    Each station starts as a coincidence of most of its layers, each channel of ``roads`` as the
-    path of a track with one of ``shape.bends``: without this the charge is not found in the few
-    epochs of the demonstration. ``hidden`` starts with units for the place along the sector and for
-    its low end, where the field is weaker; without them eta is learned late, and pT with it.
+    Each vote of a station starts as the coincidence that it is named for, each channel of ``roads``
+    as the path of a track with one of ``shape.bends``: without this the charge is not found in the
+    few epochs of the demonstration. ``hidden`` starts with units for the place along the sector and
+    for its low end, where the field is weaker; without them eta is learned late, and pT with it.
     Training changes all of it.
     """
     stations = station_rows(config)
+    votes = _votes(config, shape)
     for name, (_, count) in stations.items():
         kernel, bias = _scaled(model, name, 0.05)
-        # Of n layers, all but one or both give half or more.
-        share, least = (0.4, 0.3) if count > 2 else (0.6, 0.5)
-        _set(model, name, kernel + (share if count > 1 else 1), bias - (least if count > 1 else 0))
+        _set(model, name, kernel + 1, bias - np.minimum(np.arange(votes), count - 1))
 
     # Two numbers say where a cluster lies: light to the left and light to the right of the column.
-    ramp = np.linspace(1, 0, STRIPS_PER_COLUMN)
+    ramp = np.repeat(np.linspace(1, 0, STRIPS_PER_COLUMN), votes)
+    trust = np.tile(VOTE_WEIGHTS[:votes] / VOTE_WEIGHTS[:votes].sum(), STRIPS_PER_COLUMN)
     kernel, bias = _scaled(model, "hits", 0.5)
-    kernel[:, :2] += np.stack([ramp, ramp[::-1]], axis=1)
+    kernel[:, :2] += np.stack([ramp, ramp[::-1]], axis=1) * trust[:, None]
     _set(model, "hits", kernel, bias)
     kernel, bias = _scaled(model, "column", 0.5)
     kernel[:2, :2] += 0.7 * np.eye(2)

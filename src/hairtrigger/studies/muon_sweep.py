@@ -29,7 +29,7 @@ def vary(trial: Any, preset: Any) -> Any:
     return replace(
         preset,
         beta=(last / 10, last),
-        ebops=trial.suggest_float("ebops", 1e5, 6e5, log=True),
+        ebops=trial.suggest_float("ebops", 2e5, 2e6, log=True),
         student_rate=trial.suggest_float("student_rate", 1e-3, 6e-3, log=True),
         temperature=trial.suggest_float("temperature", 1.0, 6.0, log=True),
         teacher_share=trial.suggest_float("teacher_share", 0.0, 0.9),

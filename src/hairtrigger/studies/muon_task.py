@@ -17,10 +17,10 @@ from hairtrigger.train import Head, Heads, Kind, output_size, output_slices
 
 LOWEST_PT_GEV = 3.0
 HIGHEST_PT_GEV = 40.0
-CALIBRATION = ((11.0, 14.0), (1.0, 1.05))
+CALIBRATION = ((13.0, 14.0), (1.0, 1.05))
 """pT that the network says [GeV], and what it is multiplied by. It is taught the median, so half of
 the muons at a threshold would fail it: from 14 GeV on, below the trigger's threshold of 15, pT is
-raised so that most of them pass; up to 11 GeV it is as taught."""
+raised so that most of them pass; up to 13 GeV it is as taught."""
 ETA_RANGE = (0.0, 1.05)
 SEEN_LAYERS = 4
 """A muon that fired fewer layers than that is not asked for in training; the figures keep it."""
