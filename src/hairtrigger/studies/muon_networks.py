@@ -64,11 +64,11 @@ nothing of roads."""
 FIRST_BITS = {
     "station": (1, 0),
     "hits": (1, 3),
-    "column": (1, 3),
-    "roads": (2, 2),
-    "mix": (2, 3),
-    "found": (3, 3),
-    "hidden": (3, 4),
+    "column": (1, 4),
+    "roads": (2, 3),
+    "mix": (2, 4),
+    "found": (3, 4),
+    "hidden": (3, 5),
 }
 """Integer and fraction bits that a layer's results are cut to when training begins. The first stay
 as they are, since they follow from the size of the results; the second are learned."""
