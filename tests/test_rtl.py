@@ -17,11 +17,12 @@ from hairtrigger.errors import InputError, StorageError, ToolError, UnsupportedE
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes
 from hairtrigger.graph.linear import ArgMax, Conv, Dense, MaxPool
-from hairtrigger.graph.moves import Reshape
-from hairtrigger.graph.ops import Add, Input, Quantize, Relu
+from hairtrigger.graph.moves import Concat, Reshape, Transpose
+from hairtrigger.graph.ops import Add, Input, Mul, Quantize, Relu
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 from hairtrigger.rtl import adders
 from hairtrigger.rtl.bits import pack, unpack
+from hairtrigger.rtl.cells import Choose, Logic, Product
 from hairtrigger.rtl.design import compile_graph
 from hairtrigger.rtl.netlist import Instance
 from hairtrigger.rtl.project import write_project
@@ -134,6 +135,34 @@ def test_a_kernel_is_one_module_instantiated_at_each_position():
     assert instances.count(inner) >= 2 * 14  # the positions that touch no border
     assert design.kernels_verilog.count(f"module {inner} (") == 1
     assert len(set(instances)) < len(instances) / 3
+    check(graph)
+
+
+def test_kernels_that_are_equal_in_different_ops_are_one_module():
+    b = Builder("pools")
+    x = b.add(Input("x", TensorType.uniform((2, 6), Fixed(False, 1, 0))))
+    pool = MaxPool((3,), (1,), ((0, 0),))
+    narrow = MaxPool((2,), (1,), ((0, 0),))
+    first = b.add(pool, b.add(Transpose((1, 0)), x))
+    graph = b.build([first, b.add(pool, first), b.add(narrow, first)])
+    design = compile_graph(graph)
+    instances = [part.module for part in design.top.module.body if isinstance(part, Instance)]
+    assert len(instances) == 2 * (4 + 2 + 3)
+    assert len({id(module) for module in instances}) == 2
+    check(graph)
+
+
+def test_one_bit_maxima_and_products_are_single_gates():
+    b = Builder("bits")
+    x, y = (b.add(Input(n, TensorType.uniform((1,), Fixed(False, -2, 3)))) for n in "xy")
+    z = b.add(Input("z", TensorType.uniform((1,), Fixed(False, 1, 0))))
+    pool = b.add(MaxPool((2,), (1,), ((0, 0),)), b.add(Reshape((2, 1)), b.add(Concat(0), x, y)))
+    graph = b.build([pool, b.add(Mul(), x, z)])
+    design = compile_graph(graph)
+    cells = [part for module in design.top.module.children for part in module.body]
+    cells += design.top.module.body
+    assert sum(isinstance(cell, Logic) for cell in cells) == 2
+    assert not any(isinstance(cell, Choose | Product) for cell in cells)
     check(graph)
 
 

@@ -229,6 +229,8 @@ class Arithmetic:
 
     def maximum(self, a: Wire, b: Wire) -> Wire:
         """The larger of two."""
+        if _bit(a) and _bit(b) and a.fraction == b.fraction:
+            return self._logic(cells.Gate.OR, a, b).shifted(-a.fraction)
         larger = self.choose(self.compare(Relation.GE, a, b), a, b)
         fraction = max(a.fraction, b.fraction)
         low = max(a.low << (fraction - a.fraction), b.low << (fraction - b.fraction))
@@ -248,6 +250,8 @@ class Arithmetic:
 
     def multiply(self, a: Wire, b: Wire) -> Wire:
         """``a * b``; products with constants belong to `hairtrigger.rtl.adders`."""
+        if _bit(a) and _bit(b):
+            return self._logic(cells.Gate.AND, a, b).shifted(-a.fraction - b.fraction)
         corners = [x * y for x in (a.low, a.high) for y in (b.low, b.high)]
         out = self.net(min(corners), max(corners), a.fraction + b.fraction)
         return self._cell(("product", a, b), out, lambda out: cells.Product(a, b, out))
@@ -269,3 +273,8 @@ class Arithmetic:
             entries[code & mask] = value
         table = tuple(entries)
         return self._cell(("lookup", a, table), out, lambda out: cells.Lookup(a, table, out))
+
+
+def _bit(a: Wire) -> bool:
+    """Is it a net of codes 0 and 1."""
+    return not a.constant and (a.low, a.high) == (0, 1)

@@ -129,10 +129,9 @@ def build_kernel(
     ports: Sequence[Port],
     outputs: Sequence[int],
     spans: Sequence[Sequence[Span]],
-    name: str,
     label: str,
 ) -> Kernel:
-    """The module of a kernel.
+    """The module of a kernel, still without a name.
 
     ``offered``: wires outside that its ports can read, constants included; ``ports``: which of
     them each input of the op reads; ``outputs``: elements that it makes, the first of those where
@@ -157,7 +156,7 @@ def build_kernel(
         for n, support in few.items():
             wires[n] = tabulated(builder, chain, group, inputs, support, n, outputs[n])
         wires = narrowed(builder, wires, spans[-1])
-        return finished(builder, inside, wires, name, f"One position of {label!r}.")
+        return finished(builder, inside, wires, "", f"One position of {label!r}.")
 
     sizes = {_bits(inputs, s) for s in supports(head.op, group, inputs) or [] if s}
     limits = sorted(size for size in sizes if size <= MOST_BITS)

@@ -11,7 +11,7 @@ reads comes out of delays, and where its positions read from different places, i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -262,10 +262,8 @@ def _kernels(state: Lowering, chain: Sequence[int]) -> Value:
             tuple(step.key(n) for step in steps for n in first),
         )
         if key not in state.kernels:
-            name = state.module_name(label)
-            state.kernels[key] = build_kernel(
-                head, steps, group, offered, ports, first, spans, name, label
-            )
+            kernel = build_kernel(head, steps, group, offered, ports, first, spans, label)
+            state.kernels[key] = replace(kernel, module=state.module(kernel.module, label))
         kernel = state.kernels[key]
         reads = [offered[n] for n in kernel.reads]
         number = next(count)

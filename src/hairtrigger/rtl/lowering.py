@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from hairtrigger.rtl.arithmetic import ZERO
 from hairtrigger.rtl.build import ModuleBuilder
 from hairtrigger.rtl.kernels import Kernel, Port, Step, choose
 from hairtrigger.rtl.names import identifier
-from hairtrigger.rtl.netlist import Wire
+from hairtrigger.rtl.netlist import Module, Wire
 from hairtrigger.rtl.positions import Positions
 from hairtrigger.rtl.schedule import Slabs, Value, dealt, each_alone, needed, plan
 from hairtrigger.rtl.steer import Steering
@@ -38,11 +38,19 @@ class Lowering:
     steering: Steering
     values: dict[int, Value] = field(default_factory=dict[int, Value])
     kernels: dict[object, Kernel] = field(default_factory=dict[object, Kernel])
+    modules: dict[object, Module] = field(default_factory=dict[object, Module])
     names: dict[str, int] = field(default_factory=dict[str, int])
     wires: list[Wire] = field(default_factory=lambda: [ZERO])
     constant: list[bool] = field(default_factory=lambda: [True])
     places: int = 0
     alone: frozenset[int] = frozenset()
+
+    def module(self, built: Module, label: str) -> Module:
+        """A module under a fresh name, or the one that is equal to it but for the name."""
+        key = (built.inputs, built.outputs, built.body, built.about)
+        if key not in self.modules:
+            self.modules[key] = replace(built, name=self.module_name(label))
+        return self.modules[key]
 
     def module_name(self, label: str) -> str:
         """A fresh Verilog name made from a label; the Graph's name keeps networks apart."""
