@@ -29,10 +29,10 @@ demo: setup
 	$(BIN)/hairtrigger run muon --preset demo
 
 muon: setup
-	$(BIN)/hairtrigger run muon --preset paper
+	$(BIN)/hairtrigger run muon --preset paper --seed 2
 	$(BIN)/hairtrigger compare muon --preset demo --seeds 3
 	$(BIN)/hairtrigger baseline muon --preset demo --no-chip
-	$(BIN)/hairtrigger report runs/muon-paper-1 --document docs/studies/muon.md \
+	$(BIN)/hairtrigger report runs/muon-paper-2 --document docs/studies/muon.md \
 		--with runs/compare-muon-demo-1 --with runs/baseline-muon-demo-1
 
 test: setup

@@ -149,9 +149,9 @@ def _quantised(
             "Give the float student as start, or set post_bits to None.",
         )
     some = validation.prepare(validation.inputs[:PTQ_EVENTS])
-    quantise_after_training(
-        model, start, some, bits, keep=tuple(networks.station_rows(task.config()))
-    )
+    # What a station says stays a bit, as in float, where it is cut at 1.
+    keep = (*networks.station_rows(task.config()), "hits")
+    quantise_after_training(model, start, some, bits, keep=keep)
     model(some[:1].astype(np.float32), training=True)  # counts the EBOPs
     return Trained(model, History(ebops=(ebops_of(model),), best_epoch=0))
 
