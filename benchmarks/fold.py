@@ -11,6 +11,8 @@ shows what happens then.
     python benchmarks/fold.py [--out docs/benchmarks/fold] [--network muon|supernova] [--images 12]
 
 Syntheses and simulators are kept in the tool cache, so a run that was cut goes on where it was.
+With --keep, rows that are left out stay as the page has them: each row names the commit that it was
+measured at, the page that of the last call.
 """
 
 from __future__ import annotations
@@ -163,6 +165,7 @@ def measure(case: Case, interval: int, images: int) -> dict[str, object]:
         "wrong": wrong,
         "compile_s": round(seconds, 2),
         "synthesis_s": round(time.perf_counter() - started, 1),
+        "commit": stamp()["commit"],
     }
 
 

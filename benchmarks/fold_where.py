@@ -108,7 +108,7 @@ def main() -> None:
     known = {(r["network"], r["interval"], r["lut"]): r for r in tables.pop(WHERE, [])}
     title = record.pop("title")
     own = stamp()
-    record["where_the_luts_are"] = f"{own['command']} at {own['commit']}, {own['created']}"
+    record["where_the_luts_are"] = own["command"]
     text = f"{fold.__doc__}\n{fold.REASONS}"
     rows: list[dict[str, Any]] = []
     for name, measured in tables.items():
@@ -118,7 +118,8 @@ def main() -> None:
         for done in (within[-1:] if beyond else []) + beyond:
             interval = done["interval"]
             made = known.get((name, interval, done["lut"]))
-            rows.append(made or row(name, interval, round(whole / interval)))
+            made = made or row(name, interval, round(whole / interval)) | {"commit": own["commit"]}
+            rows.append(made)
             print(rows[-1], flush=True)
             write_tables(chosen.page, title, text, record, {**tables, WHERE: rows})
 

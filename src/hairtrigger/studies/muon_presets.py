@@ -44,8 +44,7 @@ DEMO = MuonPreset("demo", 300_000, 10_000, 40_000, 100_000, 2, 5, 3)
 COMPARE = MuonPreset("compare", 1_000_000, 20_000, 200_000, 200_000, 2, 2, 2)
 """For the comparison of ways to make a student, and for sweeps: many trainings."""
 PAPER = MuonPreset("paper", 2_000_000, 50_000, 400_000, 3_000_000, 2, 4, 4, teacher_share=0.0)
-"""An hour or two on two cores. From the truth alone: in the comparison the student learns no more
-from its teacher."""
+"""An hour or two on two cores. The students learn from the truth alone."""
 
 COMPARED = (
     Way("float_truth", "float, from the truth", {"teacher_share": 0.0}),
