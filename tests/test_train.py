@@ -117,9 +117,19 @@ def test_keeps_the_best_epoch_within_the_budget():
     from hairtrigger.train.fit import _best
 
     losses, ebops = (3.0, 1.0, 2.0, 2.5), (900.0, 800.0, 300.0, 200.0)
-    assert _best(losses, ebops, None) == 1
-    assert _best(losses, ebops, 400) == 2
-    assert _best(losses, ebops, 100) == 3
+    cheap = (1e-7, 1e-7)
+    assert _best(losses, ebops, FitSettings(4, beta=cheap)) == 1
+    assert _best(losses, ebops, FitSettings(4, beta=cheap, ebops=400)) == 2
+    assert _best(losses, ebops, FitSettings(4, beta=cheap, ebops=100)) == 3
+
+
+def test_the_best_epoch_pays_for_its_bits():
+    from hairtrigger.train.fit import _best
+
+    # The first epoch has the lowest loss since bits were cheap in it.
+    losses, ebops = (1.0, 1.2, 1.1), (900.0, 300.0, 250.0)
+    assert _best(losses, ebops, FitSettings(3, beta=(1e-7, 1e-6))) == 0
+    assert _best(losses, ebops, FitSettings(3, beta=(1e-7, 1e-3))) == 2
 
 
 def test_beta_rises_geometrically_then_stays():

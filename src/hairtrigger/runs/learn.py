@@ -49,20 +49,33 @@ class Learned:
 def training_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
     """Stages ``simulate``, ``teacher``, ``float_student`` and ``student``."""
     sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study))
-    settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": seed}
+    sizes, simulated = study.seen_by("simulate", preset)
+    taught, learned = study.seen_by("teacher", preset)
 
     def simulate(work: Workplace) -> None:
-        study.simulate(preset, seed, work.partial / EVENTS_FOLDER, _tell(work))
+        study.simulate(sizes, seed, work.partial / EVENTS_FOLDER, _tell(work))
         work.keep(EVENTS_FOLDER)
 
     def teacher(work: Workplace) -> None:
         samples = samples_of(study, preset, seed, work.inputs)
-        save(work, study.train_teacher(preset, samples, seed, **means(work)))
+        save(work, study.train_teacher(taught, samples, seed, **means(work)))
+
+    def settings(preset: dict[str, Any]) -> dict[str, Any]:
+        return {"study": study.name, "preset": preset, "seed": seed}
 
     train = (*sources, "train", "runs/learn.py")
+    packages = ("numpy", "zarr")
     return [
-        Stage("simulate", "Simulate events", simulate, settings, (), sources, ("numpy", "zarr")),
-        Stage("teacher", "Train the teacher", teacher, settings, ("simulate",), train, PACKAGES),
+        Stage("simulate", "Simulate events", simulate, settings(simulated), (), sources, packages),
+        Stage(
+            "teacher",
+            "Train the teacher",
+            teacher,
+            settings(learned),
+            ("simulate",),
+            train,
+            PACKAGES,
+        ),
         *student_stages(study, preset, seed),
     ]
 
@@ -86,17 +99,19 @@ def one_student(
     In float where ``start`` is None, else quantised, from the float one of stage ``start``.
     """
 
+    seen, read = study.seen_by("student" if start else "float_student", preset)
+
     def work(at: Workplace) -> None:
         samples = samples_of(study, preset, events, at.inputs)
         teacher = model_of(at.inputs["teacher"])
         if start is None:
-            trained = study.train_float_student(preset, samples, seed, teacher, **means(at))
+            trained = study.train_float_student(seen, samples, seed, teacher, **means(at))
         else:
             first = model_of(at.inputs[start])
-            trained = study.train_student(preset, samples, seed, teacher, start=first, **means(at))
+            trained = study.train_student(seen, samples, seed, teacher, start=first, **means(at))
         save(at, trained)
 
-    settings = {"study": study.name, "preset": dataclasses.asdict(preset), "seed": [events, seed]}
+    settings = {"study": study.name, "preset": read, "seed": [events, seed]}
     after = ("simulate", "teacher", *((start,) if start else ()))
     sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study), "train")
     return Stage(name, label, work, settings, after, (*sources, "runs/learn.py"), PACKAGES)
@@ -125,7 +140,8 @@ def evaluation_stage(study: Study, preset: Any, seed: int, judge: Callable[[Judg
 
 def samples_of(study: Study, preset: Any, seed: int, inputs: Mapping[str, Path]) -> Samples:
     """The samples that stage ``simulate`` made."""
-    return study.simulate(preset, seed, inputs["simulate"] / EVENTS_FOLDER, None)
+    sizes, _ = study.seen_by("simulate", preset)
+    return study.simulate(sizes, seed, inputs["simulate"] / EVENTS_FOLDER, None)
 
 
 def test_size(samples: Samples) -> int:
@@ -159,10 +175,13 @@ def count_weights(model: Any) -> int:
 
 
 def sources_of(study: Study) -> list[str]:
-    """The study's own files: studies/<name up to an underscore>*.py."""
+    """The study's own files, studies/<name up to an underscore>*.py.
+
+    Without that of its presets, whose numbers are in the settings of the stages that read them.
+    """
     family = study.name.partition("_")[0]
-    found = sorted((PACKAGE / "studies").glob(f"{family}*.py"))
-    return [f"studies/{path.name}" for path in found]
+    found = sorted(path.name for path in (PACKAGE / "studies").glob(f"{family}*.py"))
+    return [f"studies/{name}" for name in found if name != f"{family}_presets.py"]
 
 
 def _tell(work: Workplace) -> Callable[[str, int, int], None]:

@@ -7,8 +7,9 @@ nothing else, so a user's own study runs as ours do.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -147,6 +148,9 @@ class Study:
     Fraction or Mean by name; ``vary(trial, preset)`` -> the preset with what an Optuna trial
     suggests; ``compared``: ways to make a student, the float ones first; ``baseline(preset, seed)``
     -> what networks must beat; ``interval``: how often an event comes, in clocks or as a time.
+    ``reads``: the fields of a preset that a stage reads, by its name ("simulate", "teacher",
+    "float_student", "student"): the stage sees no other, and where others change it is not done
+    again. A stage without an entry sees all.
     """
 
     name: str
@@ -168,6 +172,7 @@ class Study:
     compared: tuple[Way, ...] = ()
     baseline: Callable[[Any, int], Baseline] | None = None
     interval: str = "1"
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def preset(self, name: str) -> Any:
         """The preset of that name. Raises `InputError` naming those there are."""
@@ -178,6 +183,14 @@ class Study:
         raise InputError(
             f"The study {self.name!r} has no preset {name!r}.", f"Choose one of: {known}."
         )
+
+    def seen_by(self, stage: str, preset: Any) -> tuple[Any, dict[str, Any]]:
+        """The preset as a stage sees it, and the same as a dictionary (the stage's settings)."""
+        settings = asdict(preset)
+        if stage not in self.reads:
+            return preset, settings
+        settings = {name: settings[name] for name in self.reads[stage]}
+        return SimpleNamespace(**settings), settings
 
 
 def as_outputs(values: Any, size: int) -> NDArray[np.float64]:

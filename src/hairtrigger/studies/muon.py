@@ -35,7 +35,15 @@ from hairtrigger.studies.muon_metrics import (
     muon_metrics,
     other_muons,
 )
-from hairtrigger.studies.muon_presets import COMPARE, COMPARED, DEMO, PAPER, SMOKE, MuonPreset
+from hairtrigger.studies.muon_presets import (
+    COMPARE,
+    COMPARED,
+    DEMO,
+    PAPER,
+    READS,
+    SMOKE,
+    MuonPreset,
+)
 from hairtrigger.studies.muon_task import TASK, MuonTask, decode
 from hairtrigger.studies.muon_windows_graph import windows_graph
 from hairtrigger.train import Tell
@@ -201,6 +209,7 @@ def study(task: MuonTask = TASK, name: str = "muon") -> Study:
         compared=COMPARED,
         baseline=partial(baseline, task=task),
         interval="25ns",
+        reads=READS,
     )
 
 

@@ -46,14 +46,14 @@ class StudentShape:
 
     votes: int = 2
     phases: int = 2
-    hits: int = 8
+    hits: int = 6
     column: int = 3
     bends: tuple[float, ...] = _bends(9)
     road_width: int = 5
     mix: int = 10
     found: int = 8
     places: int = 16
-    hidden: int = 10
+    hidden: int = 9
 
 
 STUDENT = StudentShape()

@@ -43,8 +43,28 @@ SMOKE = MuonPreset("smoke", 2048, 1024, 2048, 2048, 1, 1, 1)
 DEMO = MuonPreset("demo", 300_000, 10_000, 40_000, 100_000, 2, 5, 3)
 COMPARE = MuonPreset("compare", 1_000_000, 20_000, 200_000, 200_000, 2, 2, 2)
 """For the comparison of ways to make a student, and for sweeps: many trainings."""
-PAPER = MuonPreset("paper", 2_000_000, 50_000, 400_000, 3_000_000, 2, 4, 4, teacher_share=0.0)
-"""An hour or two on two cores. The students learn from the truth alone."""
+PAPER = MuonPreset(
+    "paper", 2_000_000, 50_000, 400_000, 3_000_000, 2, 6, 6, beta=(1e-7, 4e-7), ebops=None
+)
+"""An hour or two on two cores."""
+
+_EVENTS = ("train_events", "validation_events", "test_events", "noise_events")
+_LESSONS = ("batch", "temperature", "teacher_share", "hint")
+READS = {
+    "simulate": _EVENTS,
+    "teacher": ("teacher_epochs", "teacher_rate", "batch"),
+    "float_student": ("float_epochs", "float_rate", *_LESSONS),
+    "student": (
+        "student_epochs",
+        "student_rate",
+        "beta",
+        "ebops",
+        "pruned",
+        "post_bits",
+        *_LESSONS,
+    ),
+}
+"""The fields that each stage reads: with another price of bits, teacher and float student stay."""
 
 COMPARED = (
     Way("float_truth", "float, from the truth", {"teacher_share": 0.0}),

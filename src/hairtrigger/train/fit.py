@@ -86,8 +86,9 @@ def fit(
 ) -> History:
     """Train ``model`` in place; it ends with the weights of the best epoch.
 
-    Best is the lowest loss on ``validation`` (without the price of bits) among the epochs within
-    the EBOPs budget, or the epoch nearest to the budget where none is within; with ``keep_last`` it
+    Best is the lowest loss on ``validation`` plus the EBOPs at their last price (the first epochs,
+    in which bits are cheap, have a low loss for many of them) among the epochs within the EBOPs
+    budget, or the epoch nearest to the budget where none is within; with ``keep_last`` it
     is the last, as it must be where a low loss is no good sign (an adversary's). The state after
     each epoch goes to ``checkpoint``; where that file is there already, training goes on from it
     and ends with the weights that an uninterrupted one has. An interrupted model is not usable:
@@ -212,7 +213,7 @@ def _after(
     before = old.progress
     losses = (*before.validation_loss, validated)
     ebops = (*before.ebops, ebops_of(model))
-    best = before.epochs if keep_last else _best(losses, ebops, settings.ebops)
+    best = before.epochs if keep_last else _best(losses, ebops, settings)
     values = files.values_of(model.variables)
     return files.Checkpoint(
         History(
@@ -228,13 +229,15 @@ def _after(
     )
 
 
-def _best(losses: tuple[float, ...], ebops: tuple[float, ...], budget: float | None) -> int:
-    """The epoch of lowest loss within the budget, or that of fewest EBOPs where none is within."""
-    limit = math.inf if budget is None else budget
+def _best(losses: tuple[float, ...], ebops: tuple[float, ...], settings: FitSettings) -> int:
+    """The epoch of the lowest loss, EBOPs at their last price, within the budget; that of fewest
+    EBOPs where none is within."""
+    limit = math.inf if settings.ebops is None else settings.ebops
     within = [n for n, cost in enumerate(ebops) if cost <= limit]
     if not within:
         return int(np.argmin(ebops))
-    return min(within, key=lambda n: losses[n])
+    price = settings.beta[1]
+    return min(within, key=lambda n: losses[n] + price * ebops[n])
 
 
 def _validation_loss(model: Any, validation: Data, loss: Loss) -> float:
