@@ -249,6 +249,17 @@ def test_packing_is_undone_by_unpacking(graph: Graph, seed: int):
         unpack(types, np.zeros((5, packed.shape[1] + 1), dtype=np.uint8))
 
 
+def test_no_line_is_too_long_for_verilator():
+    # Verilator takes 40,000 tokens on a line. Each of these inputs loses its lowest bit.
+    b = Builder("wide")
+    x = b.add(Input("x", TensorType.uniform((21_000,), Fixed(False, 2, 0))))
+    cut = TensorType.uniform((21_000,), Fixed(False, 2, -1))
+    graph = b.build([b.add(Quantize(cut, Rounding.TRN, Overflow.WRAP), x)])
+    text = compile_graph(graph).top_verilog
+    assert "wire unused = &{1'b0, n" in text
+    assert max(len(re.findall(r"\w+|\S", line)) for line in text.splitlines()) < 40_000
+
+
 def test_golden_verilog(golden):
     design = compile_graph(convolution(2, 2), clock="320 MHz")
     golden("cnn_kernels.v", design.kernels_verilog)

@@ -262,7 +262,7 @@ def _instance(
         connections.append(f".x{n}({value})")
         read.add(value)
     connections += [f".y{n}({_name(wire.net)})" for n, wire in enumerate(part.outputs)]
-    out(f"{part.module.name} {part.label} ({', '.join(connections)});")
+    _list(out, f"{part.module.name} {part.label} (", connections, ");")
 
 
 LONG = 8
@@ -355,4 +355,17 @@ def _mark_unused(out: Printer, timed: Timed, read: set[str], others: Sequence[st
             loose.append(name)
     if loose:
         out("// Bits that quantizing drops are not read:")
-        out(f"wire unused = &{{1'b0, {', '.join(loose)}}};")
+        _list(out, "wire unused = &{", ["1'b0", *loose], "};")
+
+
+ON_A_LINE = 1000
+"""Items of a list that stand on one line: a line of more than 40,000 tokens stops Verilator."""
+
+
+def _list(out: Printer, before: str, items: Sequence[str], behind: str) -> None:
+    """A list with commas, long ones on several lines."""
+    starts = range(0, max(len(items), 1), ON_A_LINE)
+    lines = [", ".join(items[start : start + ON_A_LINE]) for start in starts]
+    for n, line in enumerate(lines):
+        first = before if n == 0 else "    "
+        out(first + line + (behind if n == len(lines) - 1 else ","))
