@@ -3,7 +3,8 @@
 Runs ``synth_xilinx`` without I/O and clock buffers, in a process of its own. By default the
 hierarchy is kept: a module is synthesised once, and its cells count for every instance. That is
 faster by orders of magnitude for a design of many equal kernels, and an upper bound, since
-nothing is optimised across the border of a module.
+nothing is optimised across the border of a module. A large design is synthesised in groups of
+modules, two at a time.
 """
 
 import dataclasses
@@ -15,15 +16,19 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from hairtrigger.errors import InputError, ToolError
-from hairtrigger.tools import cache, process
+from hairtrigger.tools import cache, process, verilog_parts
+from hairtrigger.tools.verilog_parts import Part, divide
 
 FAMILIES = ("xcup", "xcu", "xc7")
 """UltraScale+, UltraScale and 7 series, as Yosys names them."""
 TIME_LIMIT_S = 3600.0
+JOBS = 2
+"""Runs at a time: each takes 0.3 GB and more, and small machines matter."""
 HOW_TO_GET = "pip install pyosys"
 _CHILD = Path(__file__).with_name("_yosys_child.py")
 _LOGIC = "w:* t:LUT* t:CARRY* t:MUXF* t:INV"
@@ -118,12 +123,12 @@ def synthesise(
     texts = [_text(Path(file)) for file in files]
     options = ["-noiopad", "-noclkbuf"]
     options += ["-flatten"] * flatten + ["-nodsp"] * (not dsp)
-    command = f"synth_xilinx -family {family} {' '.join(options)} -top {top}"
-    recipe = [_CHILD.read_bytes(), Path(__file__).read_bytes()]
-    key = cache.content_key([version(), command, *recipe, *texts])
+    command = f"synth_xilinx -family {family} {' '.join(options)}"
+    recipe = [Path(file).read_bytes() for file in (_CHILD, __file__, verilog_parts.__file__)]
+    key = cache.content_key([version(), command, top, *recipe, *texts])
 
     def fill(path: Path) -> None:
-        counted = _synthesise(files, texts, top, command, timeout_s, memory_gb)
+        counted = _synthesise(files, texts, top, command, flatten, timeout_s, memory_gb)
         (path / "resources.json").write_text(json.dumps(dataclasses.asdict(counted), indent=1))
 
     where = folder if folder is not None else cache.cache_folder()
@@ -149,38 +154,93 @@ def _text(file: Path) -> bytes:
     return text
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What one run of Yosys says: modules as ``stat -json`` has them, longest paths, its log."""
+
+    modules: Mapping[str, Mapping[str, object]]
+    levels: str
+    log: str
+
+
 def _synthesise(
     files: Sequence[Path],
     texts: Sequence[bytes],
     top: str,
     command: str,
+    whole: bool,
     timeout_s: float,
     memory_gb: float | None,
 ) -> Resources:
+    # Latin-1 gives every byte back as it was.
+    decoded = tuple(text.decode("latin-1") for text in texts)
+    parts = [Part(decoded, top)] if whole else divide(decoded, top)
+    together = process.Group()
+
+    def run(part: Part) -> _Run:
+        return _run(files, part, top, command, timeout_s, memory_gb, together)
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        tasks = [pool.submit(run, part) for part in parts]
+        try:
+            done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:  # also when interrupted: nothing waits for a run whose result nobody wants
+            for task in tasks:
+                task.cancel()
+            together.end()
+    runs = [task.result() for task in tasks]
+    modules: dict[str, Mapping[str, object]] = {}
+    for part, found in zip(parts, runs, strict=True):
+        own = part.modules or found.modules.keys()
+        modules |= {name: found.modules[name] for name in own}
+    return count(
+        modules,
+        top,
+        levels="".join(found.levels for found in runs),
+        log="".join(found.log for found in runs),
+        tool=f"Yosys {version()}",
+        options=f"{command} -top {top}",
+    )
+
+
+def _run(
+    files: Sequence[Path],
+    part: Part,
+    top: str,
+    command: str,
+    timeout_s: float,
+    memory_gb: float | None,
+    together: process.Group,
+) -> _Run:
     with tempfile.TemporaryDirectory(prefix="hairtrigger-synthesis-") as name:
         work = Path(name)
         # Copies, so that no path of the user's has to survive Yosys's quoting.
-        names = [f"source{number}.v" for number in range(len(texts))]
-        for file, text in zip(names, texts, strict=True):
-            (work / file).write_bytes(text)
+        names = [f"source{number}.v" for number in range(len(part.texts))]
+        for file, text in zip(names, part.texts, strict=True):
+            (work / file).write_bytes(text.encode("latin-1"))
         passes = [f"read_verilog {file}" for file in names]
-        passes += [command, f"tee -q -o stat.json stat -json -top {top}"]
+        passes += [f"{command} -top {part.top}"]
+        passes += [f"tee -q -o stat.json stat -json -top {part.top}"]
         passes += [f"tee -q -o levels.txt ltp {_LOGIC}"]
         limit = None if memory_gb is None else int(memory_gb * 2**30)
         job = work / "job.json"
         job.write_text(json.dumps({"passes": passes, "memory_bytes": limit}))
-        names_of = dict(zip(names, (Path(file).name for file in files), strict=True))
+        names_of = dict(zip(names, (Path(file).name for file in files), strict=False))
         done = process.run(
             [sys.executable, "-P", _CHILD, job],
             tool="Yosys",
             folder=work,
             extra_env={"TMPDIR": str(work)},  # so that ABC's files go when Yosys is ended
             timeout_s=timeout_s,
+            group=together,
         )
         if done.status != 0:
             raise _failure(top, done, names_of)
         try:
-            modules = json.loads((work / "stat.json").read_text())["modules"]
+            stat = json.loads((work / "stat.json").read_text())["modules"]
+            modules = {name.removeprefix("\\"): module for name, module in stat.items()}
             levels = (work / "levels.txt").read_text()
         except (OSError, ValueError, KeyError) as error:
             raise ToolError(
@@ -188,8 +248,7 @@ def _synthesise(
                 + process.quote(process.last_lines(done.output)),
                 "free disk space and start again; if it stays, report it with the lines above",
             ) from error
-        tool = f"Yosys {version()}"
-        return count(modules, top, levels=levels, log=done.output, tool=tool, options=command)
+        return _Run(modules, levels, done.output)
 
 
 def _failure(top: str, done: process.Finished, names: Mapping[str, str]) -> ToolError:
@@ -258,15 +317,14 @@ def count(
 
 def _sum_instances(modules: Mapping[str, Mapping[str, object]], top: str) -> Counter[str]:
     """Primitives below ``top``, each module's counted once for every instance of it."""
-    plain = {name.removeprefix("\\"): module for name, module in modules.items()}
     done: dict[str, Counter[str]] = {}
 
     def below(name: str) -> Counter[str]:
         if name not in done:
             cells: Counter[str] = Counter()
-            for kind, number in plain[name]["num_cells_by_type"].items():
+            for kind, number in modules[name]["num_cells_by_type"].items():
                 kind = kind.removeprefix("\\")
-                if kind not in plain:
+                if kind not in modules:
                     cells[kind] += number
                     continue
                 for primitive, each in below(kind).items():
