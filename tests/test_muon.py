@@ -13,6 +13,7 @@ from hairtrigger.errors import InputError
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.metrics import LEVEL
 from hairtrigger.studies import muon, muon_networks, muon_task, muon_train
+from hairtrigger.studies.muon_calibration import calibrated
 from hairtrigger.studies.muon_metrics import MuonPrediction, fake_rate, muon_metrics
 from hairtrigger.train import ebops_of, output_size, output_slices, predict
 
@@ -39,13 +40,14 @@ def perfect(truth):
     )
 
 
-def calibrated(pts):
-    """As it is up to 13 GeV, 5 % more from 14 GeV on, never above 40 GeV."""
-    return [min(pt * (1 + 0.05 * min(max(pt - 13, 0), 1)), 40) for pt in pts]
-
-
-def test_calibration_keeps_the_order_of_muons():
-    assert (np.diff(calibrated(np.linspace(3, 38, 1000))) > 0).all()
+def test_calibration_keeps_the_order_of_muons_and_brings_most_above_the_threshold():
+    pts = np.linspace(3, 40, 10_000)
+    got = calibrated(pts)
+    assert (np.diff(got) > 0).all()
+    apart = (pts < 13.3) | (pts > 16.5)
+    assert got[apart] == pytest.approx(pts[apart])
+    assert (got[pts >= 13.6] >= 15 - 1e-9).all()
+    assert calibrated([50.0]).tolist() == [40.0]
 
 
 @given(st.lists(st.floats(3, 40), min_size=1, max_size=20), st.floats(0, 1.05))

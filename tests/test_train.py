@@ -172,6 +172,17 @@ def test_loss_values():
     assert ops.convert_to_numpy(soft).shape == (3,)
 
 
+def test_a_focus_counts_events_several_times():
+    plain, focused = Head("v", Kind.VALUE, elbow=1.0), Head("v", Kind.VALUE, 1, 1, 1.0, (1, 2, 3))
+    targets = np.array([[0.9], [1.0], [1.9], [2.0], [np.nan]], np.float32)
+    outputs = targets * 0 + 5
+    once, often = (np.asarray(truth_loss((head,))(targets, outputs)) for head in (plain, focused))
+    assert often == pytest.approx(once * [1, 3, 3, 1, 1], nan_ok=False)
+    both = np.concatenate([targets, outputs - 1], axis=1)
+    soft = [distillation_loss((head,), 1.0, 1.0)(both, outputs) for head in (plain, focused)]
+    assert np.asarray(soft[1]) == pytest.approx(np.asarray(soft[0]) * [1, 3, 3, 1, 1])
+
+
 def test_masked_targets_give_no_nan_gradient():
     jax = pytest.importorskip("jax")
     targets = np.array([[np.nan, np.nan, np.nan], [0.5, 1, 2]], np.float32)
@@ -252,5 +263,7 @@ def test_bad_input():
         distillation_loss(HEADS, 1.0, 1.5)
     with pytest.raises(InputError, match="two or more"):
         Head("x", Kind.VALUE, size=2)
+    with pytest.raises(InputError, match="focus"):
+        Head("x", Kind.BINARY, focus=(0, 1, 2))
     with pytest.raises(InputError, match="target columns"):
         with_teacher(make_model(), Data(data.inputs, data.targets[:, :2]), HEADS)

@@ -34,6 +34,9 @@ NETWORKS = {
 """The networks by the name of their stage, and what people call them."""
 WEIGHTS = ("kernel", "bias", "gamma", "beta", "bn_gamma", "bn_beta")
 """Variables that count as a network's parameters: not the widths that training learns."""
+NOT_TRAINING = ("presets", "calibration", "metrics", "goals", "sweep", "windows", "windows_graph")
+"""Files of a study, after its name, that training does not read. A preset's numbers are among the
+settings of the stages that read them."""
 _CHUNK = 8192
 PACKAGES = ("numpy", "keras", "jax", "hgq2")
 
@@ -48,7 +51,7 @@ class Learned:
 
 def training_stages(study: Study, preset: Any, seed: int) -> list[Stage]:
     """Stages ``simulate``, ``teacher``, ``float_student`` and ``student``."""
-    sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study))
+    sources = ("fixed.py", "detectors", "studies/base.py", *training_sources(study))
     sizes, simulated = study.seen_by("simulate", preset)
     taught, learned = study.seen_by("teacher", preset)
 
@@ -113,7 +116,7 @@ def one_student(
 
     settings = {"study": study.name, "preset": read, "seed": [events, seed]}
     after = ("simulate", "teacher", *((start,) if start else ()))
-    sources = ("fixed.py", "detectors", "studies/base.py", *sources_of(study), "train")
+    sources = ("fixed.py", "detectors", "studies/base.py", *training_sources(study), "train")
     return Stage(name, label, work, settings, after, (*sources, "runs/learn.py"), PACKAGES)
 
 
@@ -175,13 +178,17 @@ def count_weights(model: Any) -> int:
 
 
 def sources_of(study: Study) -> list[str]:
-    """The study's own files, studies/<name up to an underscore>*.py.
-
-    Without that of its presets, whose numbers are in the settings of the stages that read them.
-    """
+    """The study's own files: studies/<name up to an underscore>*.py."""
     family = study.name.partition("_")[0]
-    found = sorted(path.name for path in (PACKAGE / "studies").glob(f"{family}*.py"))
-    return [f"studies/{name}" for name in found if name != f"{family}_presets.py"]
+    found = sorted((PACKAGE / "studies").glob(f"{family}*.py"))
+    return [f"studies/{path.name}" for path in found]
+
+
+def training_sources(study: Study) -> list[str]:
+    """Those of them that have a part in simulation and training (see `NOT_TRAINING`)."""
+    family = study.name.partition("_")[0]
+    others = {f"studies/{family}_{name}.py" for name in NOT_TRAINING}
+    return [name for name in sources_of(study) if name not in others]
 
 
 def _tell(work: Workplace) -> Callable[[str, int, int], None]:

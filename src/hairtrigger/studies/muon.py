@@ -6,6 +6,7 @@ well, has no part in the decision.
 
     muon_task.py      what is asked of a network, and what its outputs mean
     muon_presets.py   how large a run is
+    muon_calibration.py  from the pT that a network says to the one a threshold is compared with
     muon_networks.py  the networks, muon_train.py their training
     muon_metrics.py   the figures, muon_goals.py what they are to reach
     muon_windows.py   today's trigger on the same images

@@ -44,7 +44,7 @@ DEMO = MuonPreset("demo", 300_000, 10_000, 40_000, 100_000, 2, 5, 3)
 COMPARE = MuonPreset("compare", 1_000_000, 20_000, 200_000, 200_000, 2, 2, 2)
 """For the comparison of ways to make a student, and for sweeps: many trainings."""
 PAPER = MuonPreset(
-    "paper", 2_000_000, 50_000, 400_000, 3_000_000, 2, 6, 6, beta=(1e-7, 4e-7), ebops=None
+    "paper", 2_000_000, 50_000, 400_000, 3_000_000, 2, 6, 6, beta=(1e-7, 6e-7), ebops=None
 )
 """An hour or two on two cores."""
 

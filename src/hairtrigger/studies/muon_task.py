@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from hairtrigger.detectors.rpc_config import MAX_MUONS, RpcConfig
 from hairtrigger.errors import InputError
 from hairtrigger.studies.base import as_outputs
+from hairtrigger.studies.muon_calibration import HIGHEST_PT_GEV, LOWEST_PT_GEV, calibrated
 from hairtrigger.studies.muon_metrics import MuonPrediction
 from hairtrigger.train import Head, Heads, Kind, output_size, output_slices
 
-LOWEST_PT_GEV = 3.0
-HIGHEST_PT_GEV = 40.0
-CALIBRATION = ((13.0, 14.0), (1.0, 1.05))
-"""pT that the network says [GeV], and what it is multiplied by. It is taught the median, so half of
-the muons at a threshold would fail it: from 14 GeV on, below the trigger's threshold of 15, pT is
-raised so that most of them pass; up to 13 GeV it is as taught."""
+FOCUS_GEV = (6.0, 17.0)
+FOCUS = 2.0
+"""Muons from 6 to 17 GeV, where thresholds stand, count twice in what pT is taught by."""
 ETA_RANGE = (0.0, 1.05)
 SEEN_LAYERS = 4
 """A muon that fired fewer layers than that is not asked for in training; the figures keep it."""
@@ -53,11 +51,13 @@ class MuonTask:
         relative step everywhere, and a threshold is a comparison of integers. ``eta``: -1 to 1 from
         end to end of the sector.
         """
+        low, high = (float(encode_pt(pt)) for pt in FOCUS_GEV)
+        focus = (low, high, FOCUS)
         heads: list[Head] = []
         for number in range(self.muons):
             name = "" if number == 0 else str(number + 1)
             heads += [
-                Head(f"pt{name}", Kind.VALUE, weight=10.0, elbow=0.05),
+                Head(f"pt{name}", Kind.VALUE, weight=10.0, elbow=0.05, focus=focus),
                 Head(f"eta{name}", Kind.VALUE, weight=5.0, elbow=0.02),
                 Head(f"charge{name}", Kind.BINARY, weight=3.0),
             ]
@@ -107,7 +107,7 @@ def encode_eta(eta: Any) -> NDArray[np.float64]:
 def decode(outputs: Any, task: MuonTask = TASK) -> MuonPrediction:
     """What raw outputs (events, outputs of the heads) mean; they may come from any engine.
 
-    pT is 3 to 40 GeV after `CALIBRATION`; an image without muons has a low one.
+    pT is 3 to 40 GeV, calibrated; an image without muons has a low one.
     Raises `InputError` for another shape, NaN or infinity.
     """
     values = as_outputs(outputs, output_size(task.heads))
@@ -122,7 +122,7 @@ def decode(outputs: Any, task: MuonTask = TASK) -> MuonPrediction:
         )
         said = LOWEST_PT_GEV * np.exp2(np.clip(pt, 0, top))
         return MuonPrediction(
-            pt=np.minimum(said * np.interp(said, *CALIBRATION), HIGHEST_PT_GEV),
+            pt=calibrated(said),
             eta=low + (eta + 1) * (high - low) / 2,
             charge=np.where(charge >= 0, 1, -1),
             n_muons=count,

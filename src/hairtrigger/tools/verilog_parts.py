@@ -2,8 +2,9 @@
 
 Yosys's ABC9 takes time for each module that grows with the whole design: a hundred kernels in one
 run take several times as long as in parts. Where the hierarchy is kept nothing crosses a module's
-border, so the cells are the same. In the files of a part the modules of others are black boxes;
-all lines stay where they are, so that errors name the right ones.
+border, so the cells are the same but for ABC9's choices between equals (55,175 LUTs in parts and
+55,167 in one run for a muon trigger, with the same registers). In the files of a part the modules
+of others are black boxes; all lines stay where they are, so that errors name the right ones.
 """
 
 from __future__ import annotations

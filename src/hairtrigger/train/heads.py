@@ -28,7 +28,8 @@ class Kind(Enum):
 class Head:
     """One meaning of the network's output vector: ``size`` outputs, one column of the targets.
 
-    ``weight`` scales its loss. ``elbow``, of a VALUE: errors beyond it count linearly.
+    ``weight`` scales its loss. ``elbow``, of a VALUE: errors beyond it count linearly. ``focus``,
+    of a VALUE: (low, high, times), an event whose target is from low to below high counts so often.
     A target of NaN says that the head does not apply to the event, which then costs nothing.
     """
 
@@ -37,12 +38,18 @@ class Head:
     size: int = 1
     weight: float = 1.0
     elbow: float = 0.1
+    focus: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         if (self.kind is Kind.CLASSES) != (self.size > 1):
             raise InputError(
                 f"Head {self.name!r} of kind {self.kind.value} has {self.size} outputs.",
                 "CLASSES have two or more, VALUE and BINARY have one.",
+            )
+        if self.focus is not None and (self.kind is not Kind.VALUE or not self.focus[2] > 0):
+            raise InputError(
+                f"Head {self.name!r} of kind {self.kind.value} has focus = {self.focus!r}.",
+                "Only a VALUE has one: (low, high, times), times above 0.",
             )
 
 
@@ -121,7 +128,12 @@ def _masked(cost: Callable[..., Any], head: Head, target: Any, outputs: Any) -> 
 
     applies = ops.logical_not(ops.isnan(target))
     safe = ops.where(applies, target, ops.zeros_like(target))
-    return ops.where(applies, cost(head, safe, outputs), ops.zeros_like(target))
+    found = cost(head, safe, outputs)
+    if head.focus is not None:
+        low, high, times = head.focus
+        inside = ops.logical_and(safe >= low, safe < high)
+        found = ops.where(inside, times * found, found)
+    return ops.where(applies, found, ops.zeros_like(target))
 
 
 def _against_truth(head: Head, target: Any, outputs: Any) -> Any:
