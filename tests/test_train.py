@@ -173,6 +173,7 @@ def test_loss_values():
 
 
 def test_a_focus_counts_events_several_times():
+    import_keras()
     plain, focused = Head("v", Kind.VALUE, elbow=1.0), Head("v", Kind.VALUE, 1, 1, 1.0, (1, 2, 3))
     targets = np.array([[0.9], [1.0], [1.9], [2.0], [np.nan]], np.float32)
     outputs = targets * 0 + 5
@@ -184,6 +185,7 @@ def test_a_focus_counts_events_several_times():
 
 
 def test_masked_targets_give_no_nan_gradient():
+    import_keras()
     jax = pytest.importorskip("jax")
     targets = np.array([[np.nan, np.nan, np.nan], [0.5, 1, 2]], np.float32)
     outputs = np.array([[1.0, 2, 3, 4, 5]] * 2, np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hairtrigger.rtl import cells
@@ -30,9 +30,16 @@ class Fanout:
 
     model: Routes
     readers: dict[int, dict[int, int]]
+    _delays: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
 
     def delay(self, module: Module, cell: Cell) -> float:
         """Delay of a cell of a module, behind the net of most readers among its inputs."""
+        key = (id(module), id(cell))
+        if key not in self._delays:
+            self._delays[key] = self._delay(module, cell)
+        return self._delays[key]
+
+    def _delay(self, module: Module, cell: Cell) -> float:
         delay = cell.delay(self.model)
         if delay <= 0:
             return delay

@@ -31,7 +31,7 @@ class Wire:
         """Is the highest bit a sign."""
         return self.low < 0
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Bits; 0 where the wire is always zero."""
         return max(self.high, -1 - self.low, 0).bit_length() + int(self.signed)

@@ -200,6 +200,9 @@ class _Moving:
 
     def _move(self, part: _Part, late: bool) -> bool:
         first, last = self._range(part)
+        if first == last:
+            part.begin = self._room(part, first)[1 if late else 0]
+            return False
         stages = {part.stage, first, last}
         for number, (most, _) in part.reads.items():
             # Up to the last of the others who read it, reading a net costs nothing.

@@ -104,7 +104,7 @@ class _Layers:
 
 
 def build_teacher(config: RpcConfig, outputs: int) -> Any:
-    """A float network of some 20 k weights: a wide student."""
+    """A float network of some five thousand weights: a wide student."""
     return build_float_student(config, outputs, TEACHER, "teacher")
 
 

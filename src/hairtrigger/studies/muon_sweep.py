@@ -25,7 +25,7 @@ def scores(figures: Any) -> Mapping[str, Fraction | Mean]:
 def vary(trial: Any, preset: Any) -> Any:
     """The preset with an Optuna trial's price of bits, budget of EBOPs, learning rate, and what the
     student learns from the teacher."""
-    last = trial.suggest_float("beta", 5e-7, 1e-5, log=True)
+    last = trial.suggest_float("beta", 2e-7, 5e-6, log=True)
     return replace(
         preset,
         beta=(last / 10, last),
