@@ -29,7 +29,7 @@ from hairtrigger.cli.told import (
 
 
 def run(
-    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    study: Annotated[str, typer.Argument(help="Name of the study: muon, tau3mu.")],
     preset: Annotated[
         str,
         typer.Option(
@@ -44,6 +44,14 @@ def run(
     latency: Limit = None,
     interval: StudyInterval = None,
     axis: Axis = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="tau3mu: folder of the challenge's .csv files, instead of generated candidates.",
+            show_default=False,
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -60,7 +68,7 @@ def run(
     Every stage is kept in the run folder: run again to go on after an interruption, or to repeat
     only what a changed option touches.
     """
-    folder = folder or Path("runs") / f"{study}-{preset}-{seed}"
+    folder = folder or Path("runs") / f"{study}-{preset}-{seed}{'-data' if data else ''}"
     with told(debug, again()):
         from hairtrigger.runs import run_study
 
@@ -74,6 +82,7 @@ def run(
                 latency=latency,
                 interval=interval,
                 axis=axis,
+                data=data,
                 folder=folder,
                 command=command(),
                 reporter=told_to,
@@ -159,7 +168,7 @@ def compile_(
 
 
 def verify(
-    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    study: Annotated[str, typer.Argument(help="Name of the study: muon, tau3mu.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the events.")] = 1,
     part: PartName = "xcvu13p",
     clock: ClockText = "320MHz",
@@ -197,7 +206,7 @@ def verify(
 
 
 def sweep(
-    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    study: Annotated[str, typer.Argument(help="Name of the study: muon, tau3mu.")],
     preset: Annotated[
         str, typer.Option("--preset", help="Size of each training: smoke, demo, paper.")
     ] = "demo",
@@ -248,7 +257,7 @@ def sweep(
 
 
 def compare(
-    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    study: Annotated[str, typer.Argument(help="Name of the study: muon, tau3mu.")],
     preset: Annotated[
         str, typer.Option("--preset", help="Size of each training: smoke, demo, compare, paper.")
     ] = "compare",
@@ -301,7 +310,7 @@ def compare(
 
 
 def baseline(
-    study: Annotated[str, typer.Argument(help="Name of the study: muon.")],
+    study: Annotated[str, typer.Argument(help="Name of the study: muon, tau3mu.")],
     preset: Annotated[
         str, typer.Option("--preset", help="Size of the test samples: smoke, demo, paper.")
     ] = "demo",

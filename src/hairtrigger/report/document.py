@@ -2,7 +2,7 @@
 
 NAME.md      tables of goals, networks and chip; ends with NAME.notes.md, if it is there
 NAME.json    the summary of the run, and the goals
-NAME.png     turn-on curves and pT resolution
+NAME.png     turn-on curves and pT resolution, of studies that have them
 """
 
 from __future__ import annotations
@@ -70,13 +70,15 @@ def write_document(
         path.parent.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
             file.write_text(text, encoding="utf-8")
-        picture = path.with_suffix(".png")
-        figures.save_study(picture, summary.evaluation)
+        made = [*files]
+        if summary.evaluation.turn_on:
+            made.append(path.with_suffix(".png"))
+            figures.save_study(made[-1], summary.evaluation)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error.strerror}", "choose another path"
         ) from error
-    return (*files, picture)
+    return tuple(made)
 
 
 def _picture(name: str, section: Section) -> str:
@@ -110,9 +112,9 @@ def document(
             )
         ),
         "## Goals\n\n" + goal_table(goals),
-        f"![Turn-on curves and resolution]({name}.png)",
+        *([f"![Turn-on curves and resolution]({name}.png)"] if evaluation.turn_on else []),
         "## Networks\n\n" + model_table(evaluation),
-        "## Number of muons\n\n" + confusion_table(evaluation),
+        *(["## Number of muons\n\n" + confusion_table(evaluation)] if evaluation.confusion else []),
         "## The chip\n\n" + chip_text(summary),
         *(_section(name, section) for section in sections),
         "## Events\n\n" + sample_table(evaluation),
@@ -231,7 +233,9 @@ def chip_text(summary: Summary) -> str:
 
 def sample_table(evaluation: Evaluation) -> str:
     """What the networks were trained and tested on."""
-    rows = [(s.name, f"{s.events:,}", str(s.seed)) for s in evaluation.samples]
+    rows = [
+        (s.name, f"{s.events:,}", "" if s.seed is None else str(s.seed)) for s in evaluation.samples
+    ]
     return table(("sample", "events", "seed"), rows)
 
 

@@ -54,7 +54,7 @@ def _style() -> dict[str, Any]:
     }
 
 
-def _draw(name: str, alt: str, width: float, height: float, paint: Any) -> str:
+def draw(name: str, alt: str, width: float, height: float, paint: Any) -> str:
     """One figure of ``width`` x ``height`` inches as an <svg> element that scales with the page."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -112,7 +112,7 @@ def turn_on(curves: Sequence[Curve]) -> str:
     threshold = curves[0].threshold_gev
     names = ", ".join(curve.model for curve in curves)
     alt = f"Turn-on curve at {threshold:g} GeV of {names}"
-    return _draw(f"turn-on-{threshold:g}", alt, 4.4, 3.6, lambda axes: _turn_on(axes, curves))
+    return draw(f"turn-on-{threshold:g}", alt, 4.4, 3.6, lambda axes: _turn_on(axes, curves))
 
 
 def _turn_on(axes: Any, curves: Sequence[Curve]) -> None:
@@ -132,7 +132,7 @@ def _turn_on(axes: Any, curves: Sequence[Curve]) -> None:
 def resolution(profiles: Sequence[Profile]) -> str:
     """Mean relative error of the predicted pT against the true one."""
     alt = "Resolution in transverse momentum"
-    return _draw("resolution", alt, 4.4, 3.6, lambda axes: _resolution(axes, profiles))
+    return draw("resolution", alt, 4.4, 3.6, lambda axes: _resolution(axes, profiles))
 
 
 def _resolution(axes: Any, profiles: Sequence[Profile]) -> None:
@@ -169,7 +169,7 @@ def training(trainings: Sequence[Training]) -> str:
             axes.set_ylim(0.8 * low, high * max(2.0, (high / low) ** 0.6))
         axes.legend(loc="upper right", title="solid: validation, dashed: training")
 
-    return _draw("training", "Loss against epoch", 4.4, 3.6, paint)
+    return draw("training", "Loss against epoch", 4.4, 3.6, paint)
 
 
 def event_display(number: int, image: np.ndarray, signal: np.ndarray, display: Display) -> str:
@@ -181,7 +181,7 @@ def event_display(number: int, image: np.ndarray, signal: np.ndarray, display: D
     def paint(axes: Any) -> None:
         _event(axes, image, signal)
 
-    return _draw(f"display-{number}", display.caption, 4.4, 2.3, paint)
+    return draw(f"display-{number}", display.caption, 4.4, 2.3, paint)
 
 
 def _event(axes: Any, image: np.ndarray, signal: np.ndarray) -> None:
@@ -279,7 +279,7 @@ def draw_latency(
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper right")
 
-    return _draw("latency", "Latency against clock", 5.2, 3.6, paint)
+    return draw("latency", "Latency against clock", 5.2, 3.6, paint)
 
 
 def draw_sweep(points: Sequence[tuple[float, Estimate, float, bool]], score: str) -> str:
@@ -302,7 +302,7 @@ def draw_sweep(points: Sequence[tuple[float, Estimate, float, bool]], score: str
         axes.set_xlabel("LUT (synthesised)")
         axes.set_ylabel(score)
 
-    return _draw("sweep", f"{score} against LUT; round: beaten by none", 5.6, 3.8, paint)
+    return draw("sweep", f"{score} against LUT; round: beaten by none", 5.6, 3.8, paint)
 
 
 def draw_comparison(labels: Sequence[str], points: Sequence[Sequence[float]], score: str) -> str:
@@ -318,4 +318,4 @@ def draw_comparison(labels: Sequence[str], points: Sequence[Sequence[float]], sc
         axes.set_xlabel(score)
 
     height = 0.8 + 0.32 * len(labels)
-    return _draw("compare", f"{score}; dots: seeds, bars: their mean", 7.2, height, paint)
+    return draw("compare", f"{score}; dots: seeds, bars: their mean", 7.2, height, paint)

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-STUDIES = ("muon", "muon_4_rows", "muon_3_muons")
+STUDIES = ("muon", "muon_4_rows", "muon_3_muons", "tau3mu")
 """Names that `run_study` knows."""
 
 
@@ -55,6 +55,7 @@ def run_study(
     latency: str | None = None,
     interval: str | None = None,
     axis: int | None = None,
+    data: Path | None = None,
     folder: Path,
     command: str = "",
     reporter: Reporter | None = None,
@@ -62,9 +63,15 @@ def run_study(
     """Run a study from simulation to report in ``folder``, reusing what is there.
 
     ``latency``: the most allowed, such as "400 ns"; ``interval`` (None: the study's own) and
-    ``axis``: see `hairtrigger.rtl.design.compile_graph`. Raises HairtriggerError of each kind: see
+    ``axis``: see `hairtrigger.rtl.design.compile_graph`. ``data``: a folder of recorded data
+    instead of the simulation, for tau3mu. Raises HairtriggerError of each kind: see
     `hairtrigger.errors`.
     """
+    if name == "tau3mu":
+        goal = _goal(part, clock, latency, interval or "1", axis)
+        return _run_tau3mu(preset, seed, goal, data, folder, command, reporter)
+    if data is not None:
+        raise InputError(f"study {name!r} reads no recorded data", "leave --data away")
     study, judge = _find(name)
     goal = _goal(part, clock, latency, interval or study.interval, axis)
     size = study.preset(preset)
@@ -88,6 +95,32 @@ def run_study(
     title = f"{study.title}: {preset}"
     origin = origin_of(title, goal, seed, command, study=study.name, preset=preset)
     return finish(stages, origin, folder, reporter)
+
+
+def _run_tau3mu(
+    preset: str,
+    seed: int,
+    goal: Goal,
+    data: Path | None,
+    folder: Path,
+    command: str,
+    reporter: Reporter | None,
+) -> Report:
+    from hairtrigger.runs.tau3mu import run_tau3mu
+    from hairtrigger.studies.tau3mu import preset_named
+    from hairtrigger.studies.tau3mu_samples import FILES
+
+    content = {} if data is None else {file: _content(data / file) for file in FILES}
+    return run_tau3mu(
+        preset_named(preset),
+        seed,
+        goal,
+        folder,
+        data=data,
+        content=content,
+        command=command,
+        reporter=reporter,
+    )
 
 
 TRAINED = Path(__file__).parent.parent / "studies" / "trained"
@@ -227,6 +260,8 @@ def _find(name: str) -> tuple[Study, Callable[[Judged], Any]]:
     from hairtrigger.report import muon as page
     from hairtrigger.studies import muon
 
+    if name not in muon.STUDIES:
+        raise InputError(f"study {name!r} has only `hairtrigger run`", "choose a muon study")
     study = muon.STUDIES[name]
     return study, lambda judged: page.judge(judged, study)
 

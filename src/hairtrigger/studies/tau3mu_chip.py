@@ -24,6 +24,8 @@ from hairtrigger.train.prune import prune
 
 INPUT_FORMAT = LOGIT_FORMAT = Fixed(True, 2, 1)
 GENERATOR = Generator(bits=6, leap=8)
+STRENGTH = 0.3
+"""Price of a bit of information in the training of the network for the chip."""
 LAYERS = tuple(f"hidden{n}" for n in range(len(HIDDEN)))
 
 

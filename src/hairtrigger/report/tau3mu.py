@@ -1,0 +1,225 @@
+"""The tau3mu study's part of a report: figures of software and chip, and the trade-off's picture.
+
+Intervals are of candidates drawn anew from the sample (`RESAMPLED` times), as no closed form holds
+for all figures; between seeds of training figures differ by more, which the trade-off shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hairtrigger import metrics_blind
+from hairtrigger.metrics import LEVEL
+from hairtrigger.report import summary as s
+from hairtrigger.report.figures import COLOURS, MARKERS, draw
+from hairtrigger.studies import tau3mu
+from hairtrigger.studies.tau3mu import Figures, Samples
+from hairtrigger.train import predict
+
+RESAMPLED = 100
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network says of test sample, control channel and, where there is one, the sample of
+    one origin, one behind the other: ``logits`` (candidates, 2) and, of coins, the ``bits``
+    (candidates, 32) of the last hidden layer."""
+
+    logits: NDArray[np.float64]
+    bits: NDArray[np.bool_] | None
+
+
+def evaluation(
+    samples: Samples, plain: Any, coins: Any, chip: Answers, seed: int, engine: str
+) -> s.Evaluation:
+    """Figures of the plain network, of the network of coins, and of its chip."""
+    from hairtrigger.runs.learn import count_weights
+
+    networks = (
+        ("plain network", count_weights(plain), "Keras, float32", answers(plain, samples, False)),
+        ("network of coins", _kept(coins), "Keras, float32", answers(coins, samples, True)),
+        ("chip", _kept(coins), engine, chip),
+    )
+    found = [_figures(said, samples, seed) for *_, said in networks]
+    rows = tuple(
+        s.Row(key, label, how, unit, better, headline, tuple(entry[key] for entry in found))
+        for key, label, how, unit, better, headline in ROWS
+        if any(entry[key].value is not None for entry in found)
+    )
+    return s.Evaluation(
+        confidence=LEVEL,
+        intervals=f"standard deviations of {RESAMPLED} samples drawn anew, candidate by candidate",
+        samples=_samples(samples),
+        models=tuple(s.Model(name, weights, None, run) for name, weights, run, _ in networks),
+        rows=rows,
+        turn_on=(),
+        resolution=(),
+        confusion=(),
+        training=(),
+        displays=(),
+    )
+
+
+ROWS = (
+    ("auc", "AUC", "simulated signal against recorded background", "", "high", True),
+    (
+        "true_auc",
+        "AUC, one origin",
+        "both simulated, which only a generator can give",
+        "",
+        "",
+        False,
+    ),
+    ("ks", "KS", "scores of the control channel, simulated against recorded", "", "low", True),
+    (
+        "information",
+        "information of the bits",
+        "sum over 32 neurons of I(bit; simulated or recorded), less its bias",
+        "bit",
+        "low",
+        True,
+    ),
+    (
+        "pile_up",
+        "pile-up dependence",
+        "largest less smallest efficiency in four bins of SPDhits, over that of all; "
+        "10 % of background accepted",
+        "",
+        "low",
+        False,
+    ),
+)
+"""Key, label, what is measured, unit, what is better, does it stand at the top."""
+
+
+def answers(model: Any, samples: Samples, coins: bool) -> Answers:
+    """What a Keras model says."""
+    parts = [samples.test, samples.agreement]
+    parts += [samples.same_origin] if samples.same_origin is not None else []
+    x = np.concatenate([samples.scaler(part) for part in parts])
+    if not coins:
+        return Answers(predict(model, x)[:, :2].astype(np.float64), None)
+    from hairtrigger.frontends.keras_file import import_keras
+
+    # One pass for both: another would toss again.
+    both = import_keras().Model(model.input, [model.output, model.get_layer("logits").input])
+    outputs, bits = both.predict(x, batch_size=8192, verbose=0)
+    return Answers(outputs[:, :2].astype(np.float64), np.asarray(bits) > 0.5)
+
+
+def _kept(model: Any) -> int:
+    """Weights of a network of coins that are not zero."""
+    names = ("hidden0", "hidden1", "logits")
+    layers = [model.get_layer(name) for name in names]
+    return sum(
+        int(np.count_nonzero(np.asarray(w))) for layer in layers for w in layer.get_weights()
+    )
+
+
+def _figures(said: Answers, samples: Samples, seed: int) -> dict[str, s.Estimate]:
+    scores = tau3mu.score(said.logits)
+    test, control = len(samples.test), len(samples.agreement)
+    of_test, of_control = scores[:test], scores[test : test + control]
+    signal = samples.test.extra["signal"] == 1
+    origin = samples.agreement.extra["signal"]
+    simulated, weights = origin == 1, samples.agreement.extra["weight"]
+    flat = samples.test if samples.same_origin is None else samples.same_origin
+    of_flat = of_test if samples.same_origin is None else scores[test + control :]
+    flat_signal, hits = flat.extra["signal"] == 1, flat.column("SPDhits")
+
+    def ks(n: NDArray[np.int64]) -> float:
+        a, b = n[simulated[n]], n[~simulated[n]]
+        return metrics_blind.weighted_ks(of_control[a], of_control[b], weights[a], weights[b])
+
+    def pile_up(n: NDArray[np.int64]) -> float:
+        edges = samples.pile_up_edges
+        return metrics_blind.flatness(
+            of_flat[n], flat_signal[n], hits[n], edges, tau3mu.BACKGROUND
+        ).dependence
+
+    nothing = s.Estimate(None, None, None, 0)
+    found = {
+        "auc": _measured(lambda n: metrics_blind.auc(signal[n], of_test[n]), test, seed),
+        "ks": _measured(ks, control, seed),
+        "pile_up": _measured(pile_up, len(flat), seed),
+        "true_auc": nothing,
+        "information": nothing,
+    }
+    if samples.same_origin is not None:
+        found["true_auc"] = _measured(
+            lambda n: metrics_blind.auc(flat_signal[n], of_flat[n]), len(flat), seed
+        )
+    if said.bits is not None:
+        bits = said.bits[test : test + control]
+        bias = bits.shape[1] / (2 * len(bits) * np.log(2))
+        found["information"] = _measured(
+            lambda n: metrics_blind.sum_information(bits[n].astype(np.float64), origin[n]) - bias,
+            control,
+            seed,
+        )
+    return found
+
+
+def _measured(figure: Callable[[NDArray[np.int64]], float], events: int, seed: int) -> s.Estimate:
+    """A figure of the events with the given numbers, and its interval."""
+    rng = np.random.default_rng((seed, events))
+    value = figure(np.arange(events))
+    drawn = [figure(rng.integers(0, events, events)) for _ in range(RESAMPLED)]
+    half = NormalDist().inv_cdf(0.5 + LEVEL / 2) * float(np.std(drawn, ddof=1))
+    return s.Estimate(float(value), float(value) - half, float(value) + half, events)
+
+
+def _samples(samples: Samples) -> tuple[s.Sample, ...]:
+    named = {
+        "training: signal, background, control": samples.train,
+        "validation": samples.validation,
+        "test": samples.test,
+        "test: control channel": samples.agreement,
+        "test: mass": samples.correlation,
+        "test: one origin": samples.same_origin,
+    }
+    return tuple(
+        s.Sample(name, len(part), None) for name, part in named.items() if part is not None
+    )
+
+
+# --- the trade-off -------------------------------------------------------------------------------
+
+
+def draw_tradeoff(found: Mapping[tuple[str, float], Sequence[Figures]]) -> str:
+    """AUC against 1 - KS as SVG: a line for each method along its strengths, bars over seeds."""
+    methods = list(dict.fromkeys(method for method, _ in found))
+
+    def paint(axes: Any) -> None:
+        for number, method in enumerate(methods):
+            of = {strength: list(fs) for (name, strength), fs in found.items() if name == method}
+            x, y = (
+                [[value(f) for f in figures] for _, figures in sorted(of.items())]
+                for value in (lambda f: 1 - f.ks, lambda f: f.auc)
+            )
+            axes.errorbar(
+                [np.mean(v) for v in x],
+                [np.mean(v) for v in y],
+                xerr=[_error(v) for v in x],
+                yerr=[_error(v) for v in y],
+                label=method,
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
+                linestyle="-" if number < len(COLOURS) else ":",
+                capsize=2,
+            )
+        axes.set_xlabel("1 - KS of the control channel: blindness")
+        axes.set_ylabel("AUC")
+        axes.legend()
+
+    return draw("tradeoff", "AUC against 1 - KS; bars: standard error over seeds", 7.2, 4.2, paint)
+
+
+def _error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0

@@ -1,0 +1,207 @@
+"""`hairtrigger run tau3mu`: ways to be blind beside each other, and a network of coins as a chip.
+
+<folder>/stages/...                samples, every training, Graph, Verilog, what came out of it
+<folder>/tradeoff.json .csv .svg   AUC against blindness, every method, strength and seed
+<folder>/report.html summary.json  as of every run
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hairtrigger.pipeline import Stage, Workplace, run_stages
+from hairtrigger.records import read_record, to_text
+from hairtrigger.report.summary import Chip, Conversion
+from hairtrigger.runs.chip import GRAPH, Goal, graph_stages
+from hairtrigger.runs.gather import EVALUATION, Report, commit, finish, origin_of, versions
+from hairtrigger.runs.learn import model_of, save
+from hairtrigger.runs.tradeoff import (
+    Tradeoff,
+    read_points,
+    stage_name,
+    tradeoff_stages,
+    write_tradeoff,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hairtrigger.progress import Reporter
+    from hairtrigger.studies.tau3mu import Samples, Tau3muPreset
+
+STUDY = "tau3mu"
+SAMPLES, CAPTURED, DEBUG_GRAPH = "samples.npz", "captured.npz", "graph_with_bits.txt"
+SOURCES = (
+    *("fixed.py", "detectors/lhcb.py", "detectors/lhcb_toy.py", "studies/tau3mu.py"),
+    *("studies/tau3mu_samples.py", "train", "metrics_blind.py", "metrics.py"),
+)
+PACKAGES = ("numpy", "keras", "jax")
+
+
+def run_tau3mu(
+    preset: Tau3muPreset,
+    seed: int,
+    goal: Goal,
+    folder: Path,
+    *,
+    data: Path | None,
+    content: Mapping[str, str],
+    command: str,
+    reporter: Reporter | None,
+) -> Report:
+    """Run the study in ``folder``, on generated candidates or the challenge's files in ``data``.
+
+    ``content``: a checksum of each of those files. Raises what a stage raises.
+    """
+    settings = {"preset": dataclasses.asdict(preset), "seed": seed, **content}
+    tradeoff = tradeoff_stages(preset, seed, (*SOURCES, "runs/tradeoff.py"), PACKAGES)
+    stages = [
+        _simulate(preset, seed, data, settings),
+        *tradeoff,
+        _sparse(preset, seed, settings),
+        _convert(),
+        *graph_stages(goal, seed, _events, after=("simulate",)),
+        _capture(goal),
+        _evaluate(preset, seed, settings),
+    ]
+    origin = origin_of(
+        f"Tau to three muons, blind to its origin: {preset.name}"
+        + (" on recorded candidates" if data else ""),
+        goal,
+        seed,
+        command,
+        study=STUDY,
+        preset=preset.name,
+    )
+    made = finish(stages, origin, folder, reporter)
+    done = run_stages(stages, folder)  # all there: only to know where
+    points = read_points([done[stage.name].folder for stage in tradeoff])
+    write_tradeoff(Tradeoff(STUDY, preset.name, seed, points, commit(), versions()), folder)
+    return made
+
+
+def _simulate(
+    preset: Tau3muPreset, seed: int, data: Path | None, settings: Mapping[str, Any]
+) -> Stage:
+    def work(at: Workplace) -> None:
+        from hairtrigger.studies.tau3mu import generated
+        from hairtrigger.studies.tau3mu_samples import recorded, write_candidates
+
+        made = generated(preset, seed) if data is None else recorded(data, preset, seed)
+        write_candidates(at.folder / SAMPLES, made)
+
+    title = "Generate candidates" if data is None else "Read candidates"
+    return Stage("simulate", title, work, settings, (), SOURCES[:5], ("numpy",))
+
+
+def samples_of(inputs: Mapping[str, Path]) -> Samples:
+    """The samples that stage ``simulate`` kept."""
+    from hairtrigger.studies.tau3mu_samples import read_samples
+
+    return read_samples(inputs["simulate"] / SAMPLES)
+
+
+def _sparse(preset: Tau3muPreset, seed: int, settings: Mapping[str, Any]) -> Stage:
+    def work(at: Workplace) -> None:
+        from hairtrigger.studies.base import Trained
+        from hairtrigger.studies.tau3mu_chip import STRENGTH, train_sparse
+
+        model, history = train_sparse(STRENGTH, samples_of(at.inputs), preset, seed)
+        save(at, Trained(model, history))
+
+    sources = (*SOURCES, "studies/tau3mu_chip.py")
+    title = "Train the network of coins for the chip"
+    return Stage("sparse", title, work, settings, ("simulate",), sources, PACKAGES)
+
+
+def _convert() -> Stage:
+    def work(at: Workplace) -> None:
+        from hairtrigger.graph.exact import FLOAT32, float_exact
+        from hairtrigger.studies.tau3mu_chip import to_graph
+        from hairtrigger.train import bernoulli  # noqa: F401  registers the layers of coins
+
+        model = model_of(at.inputs["sparse"])
+        graph, debug = to_graph(model), to_graph(model, debug=True)
+        record = Conversion(
+            nodes_converted=len(graph.nodes),
+            nodes=len(graph.nodes),
+            in_bits=sum(op.type.bits for op in graph.input_ops),
+            out_bits=sum(t.bits for t in graph.output_types),
+            exact_in_float32=float_exact(graph, FLOAT32).exact,
+        )
+        (at.folder / GRAPH).write_text(str(graph), encoding="utf-8")
+        (at.folder / DEBUG_GRAPH).write_text(str(debug), encoding="utf-8")
+        (at.folder / "conversion.json").write_text(to_text(record))
+
+    sources = ("fixed.py", "graph", "studies/tau3mu_chip.py", "runs/tau3mu.py")
+    return Stage("convert", "Convert to exact integers", work, {}, ("sparse",), sources, ("keras",))
+
+
+def _events(inputs: Mapping[str, Path]) -> np.ndarray:
+    samples = samples_of(inputs)
+    return samples.scaler(samples.test)
+
+
+def _capture(goal: Goal) -> Stage:
+    """Test sample and control channel, one after the other, through the simulated Verilog."""
+
+    def work(at: Workplace) -> None:
+        import numpy as np
+
+        from hairtrigger.backends.rtl import simulate
+        from hairtrigger.errors import MismatchError
+        from hairtrigger.graph import emulate_codes, encode, parse
+
+        samples = samples_of(at.inputs)
+        graph = parse((at.inputs["convert"] / DEBUG_GRAPH).read_text(encoding="utf-8"))
+        parts = [samples.test, samples.agreement]
+        parts += [samples.same_origin] if samples.same_origin is not None else []
+        codes = encode(graph, np.concatenate([samples.scaler(part) for part in parts]))
+        found = simulate(goal.design(graph), codes).codes
+        for got, wanted in zip(found, emulate_codes(graph, codes), strict=True):
+            if not np.array_equal(got, wanted):
+                raise MismatchError("the Verilog gives other bits than the emulator")
+        lsb = 2.0 ** -graph.output_types[0].lsb
+        np.savez_compressed(at.folder / CAPTURED, logits=found[0] * lsb, bits=found[1] != 0)
+
+    target = {"part": goal.part.name, "clock_mhz": goal.clock.mhz, "interval": goal.interval}
+    return Stage(
+        "capture",
+        "Capture the bits that come out of the Verilog",
+        work,
+        target,
+        ("simulate", "convert"),
+        ("fixed.py", "graph", "rtl", "backends", "targets", "tools", "runs/tau3mu.py"),
+        ("verilator",),
+    )
+
+
+def _evaluate(preset: Tau3muPreset, seed: int, settings: Mapping[str, Any]) -> Stage:
+    plain = stage_name("plain", 0.0, seed)
+
+    def work(at: Workplace) -> None:
+        import numpy as np
+
+        from hairtrigger.report import tau3mu as page
+        from hairtrigger.train import bernoulli  # noqa: F401  registers the layers of coins
+
+        samples = samples_of(at.inputs)
+        with np.load(at.inputs["capture"] / CAPTURED, allow_pickle=False) as held:
+            chip = page.Answers(held["logits"], held["bits"])
+        chip_record = read_record(Chip, at.inputs["build"] / "chip.json")
+        evaluation = page.evaluation(
+            samples,
+            model_of(at.inputs[plain]),
+            model_of(at.inputs["sparse"]),
+            chip,
+            seed,
+            f"Verilog of {chip_record.name}, simulated",
+        )
+        (at.folder / EVALUATION).write_text(to_text(evaluation), encoding="utf-8")
+
+    sources = (*SOURCES, "report/tau3mu.py", "runs/tau3mu.py", "records.py")
+    after = ("simulate", plain, "sparse", "build", "capture")
+    return Stage("evaluate", "Evaluate all networks", work, settings, after, sources, PACKAGES)
