@@ -29,11 +29,13 @@ demo: setup
 	$(BIN)/hairtrigger run muon --preset demo
 
 muon: setup
-	$(BIN)/hairtrigger run muon --preset paper --seed 2
+	$(BIN)/hairtrigger run muon --preset paper --seed 3
 	$(BIN)/hairtrigger compare muon --preset demo --seeds 3
-	$(BIN)/hairtrigger baseline muon --preset demo --no-chip
-	$(BIN)/hairtrigger report runs/muon-paper-2 --document docs/studies/muon.md \
-		--with runs/compare-muon-demo-1 --with runs/baseline-muon-demo-1
+	$(BIN)/hairtrigger sweep muon --preset demo --trials 8
+	$(BIN)/hairtrigger baseline muon --preset demo
+	$(BIN)/hairtrigger report runs/muon-paper-3 --document docs/studies/muon.md \
+		--with runs/compare-muon-demo-1 --with runs/sweep-muon-demo-1 \
+		--with runs/baseline-muon-demo-1
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
