@@ -253,6 +253,8 @@ def output_text(
         )
 
     def made(lane: str, n: int) -> str:
+        if up[n] < 0:  # finer than the output, for the sake of other positions; nothing is lost
+            return f"({dtype}_t)({lane} >> {-int(up[n])})"
         wide = "int64_t" if dtype.itemsize == 8 else "int"
         return f"({dtype}_t)(({wide}){lane} * {1 << int(up[n])})" if up[n] else f"({dtype}_t){lane}"
 
@@ -298,7 +300,8 @@ def _fixed_codes(t: TensorType, refs: Ints, program: Program) -> Ints:
     """Codes of constants in units of the tensor's LSB (of others, nothing that means anything)."""
     low, fraction = program.low[refs], program.fraction[refs]
     constant = (low == program.high[refs]) & (low != 0)
-    return np.where(constant, low << np.where(constant, t.lsb - fraction, 0), 0)
+    up = np.where(constant, t.lsb - fraction, 0)
+    return np.where(constant, low << np.maximum(up, 0) >> np.maximum(-up, 0), 0)
 
 
 def _copies(elements: Ints, slots: Ints) -> list[_Copy]:

@@ -162,8 +162,8 @@ def _followers(program: Program, owner: Ints) -> Ints:
             a, b = a[inside], b[inside]
             same = owner[a] == owner[b]
             if same.any():
-                chains = len(row_of) - len(pairs)
-                wish = (len(row_of) / chains, a[same], b[same])
+                chains = len(row_of) - len(pairs)  # 0: they follow each other in circles
+                wish = (len(row_of) / max(chains, 1), a[same], b[same])
                 wishes[int(owner[a[same][0]])].append(wish)
     for n in range(len(program.tensors)):
         finish(n)
