@@ -108,7 +108,9 @@ def document(
                 + ", ".join(f"{key} {version}" for key, version in summary.versions.items())
                 + f". [{name}.json]({name}.json) holds every number with its events and seeds.",
                 f"Intervals are at {100 * evaluation.confidence:g} %: {evaluation.intervals}.",
-                "Data are simulated.",
+                "Data are simulated."
+                if all(sample.seed is not None for sample in evaluation.samples)
+                else "Data without a seed are recorded.",
             )
         ),
         "## Goals\n\n" + goal_table(goals),

@@ -65,12 +65,19 @@ def headlines(summary: Summary) -> list[Headline]:
     return found
 
 
-def render(summary: Summary, graph_text: str, pictures: Pictures | None = None) -> str:
-    """The page as HTML text. ``graph_text`` is the Graph in its readable form."""
+def render(
+    summary: Summary,
+    graph_text: str,
+    pictures: Pictures | None = None,
+    others: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The page as HTML text. ``graph_text`` is the Graph in its readable form; ``others``: titles
+    and SVGs of figures that a study adds."""
     import jinja2
 
     evaluation = summary.evaluation
     drawn: dict[str, object] = {"turn_on": [], "displays": [], "resolution": "", "training": ""}
+    drawn["others"] = list(others)
     if evaluation is not None:
         drawn["turn_on"] = [figures.turn_on(curves) for curves in _by_threshold(evaluation.turn_on)]
         if evaluation.resolution:

