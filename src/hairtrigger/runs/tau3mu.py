@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from hairtrigger.pipeline import STAGES, Stage, Workplace
 from hairtrigger.records import read_record, to_text
 from hairtrigger.report.summary import Chip, Conversion
-from hairtrigger.runs.chip import GRAPH, Goal, graph_stages
+from hairtrigger.runs.chip import GRAPH, MODEL, Goal, graph_stages
 from hairtrigger.runs.gather import EVALUATION, Report, finish, origin_of
-from hairtrigger.runs.learn import model_of, save
+from hairtrigger.runs.learn import save
 from hairtrigger.runs.tradeoff import FILES, TRADEOFF, stage_name, tradeoff_stages
 
 if TYPE_CHECKING:
@@ -97,6 +97,13 @@ def samples_of(inputs: Mapping[str, Path]) -> Samples:
     return read_samples(inputs["simulate"] / SAMPLES)
 
 
+def network_of(folder: Path) -> Any:
+    """The network that a training stage left, with its layers of coins."""
+    from hairtrigger.train.bernoulli import keras
+
+    return keras.saving.load_model(folder / MODEL, compile=False)
+
+
 def _sparse(preset: Tau3muPreset, seed: int, settings: Mapping[str, Any]) -> Stage:
     def work(at: Workplace) -> None:
         from hairtrigger.studies.base import Trained
@@ -114,9 +121,8 @@ def _convert() -> Stage:
     def work(at: Workplace) -> None:
         from hairtrigger.graph.exact import FLOAT32, float_exact
         from hairtrigger.studies.tau3mu_chip import to_graph
-        from hairtrigger.train import bernoulli  # noqa: F401  registers the layers of coins
 
-        model = model_of(at.inputs["sparse"])
+        model = network_of(at.inputs["sparse"])
         graph, debug = to_graph(model), to_graph(model, debug=True)
         record = Conversion(
             nodes_converted=len(graph.nodes),
@@ -181,7 +187,6 @@ def _evaluate(
         import numpy as np
 
         from hairtrigger.report import tau3mu as page
-        from hairtrigger.train import bernoulli  # noqa: F401  registers the layers of coins
 
         samples = samples_of(at.inputs)
         with np.load(at.inputs["capture"] / CAPTURED, allow_pickle=False) as held:
@@ -189,8 +194,8 @@ def _evaluate(
         chip_record = read_record(Chip, at.inputs["build"] / "chip.json")
         evaluation = page.evaluation(
             samples,
-            model_of(at.inputs[plain]),
-            model_of(at.inputs["sparse"]),
+            network_of(at.inputs[plain]),
+            network_of(at.inputs["sparse"]),
             chip,
             f"Verilog of {chip_record.name}, simulated",
             seed,

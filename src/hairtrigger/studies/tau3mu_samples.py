@@ -63,7 +63,7 @@ def write_candidates(path: Path, samples: Mapping[str, Candidates]) -> None:
         arrays |= {f"{name}/{column}": values for column, values in candidates.extra.items()}
     try:
         with path.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, allow_pickle=False, **arrays)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
 
