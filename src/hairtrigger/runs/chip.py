@@ -188,11 +188,17 @@ def _words(form: Fixed | None) -> str | None:
 def _convert(work: Workplace, model_file: Path, name: str, input_format: Fixed | None) -> None:
     from hairtrigger.frontends.hgq import from_hgq
     from hairtrigger.frontends.keras_file import load_model
-    from hairtrigger.graph.exact import FLOAT32, float_exact
     from hairtrigger.graph.passes import optimise
 
     converted = from_hgq(load_model(model_file), input_format=input_format, name=name)
     graph = optimise(converted)
+    write_conversion(work.folder, converted, graph)
+
+
+def write_conversion(folder: Path, converted: Graph, graph: Graph) -> None:
+    """Leave a Graph, ``converted`` before its passes, as stage ``convert`` does."""
+    from hairtrigger.graph.exact import FLOAT32, float_exact
+
     record = Conversion(
         nodes_converted=len(converted.nodes),
         nodes=len(graph.nodes),
@@ -200,8 +206,8 @@ def _convert(work: Workplace, model_file: Path, name: str, input_format: Fixed |
         out_bits=sum(t.bits for t in graph.output_types),
         exact_in_float32=float_exact(graph, FLOAT32).exact,
     )
-    (work.folder / GRAPH).write_text(str(graph), encoding="utf-8")
-    (work.folder / "conversion.json").write_text(to_text(record))
+    (folder / GRAPH).write_text(str(graph), encoding="utf-8")
+    (folder / "conversion.json").write_text(to_text(record))
 
 
 def _build(work: Workplace, goal: Goal, seed: int) -> None:

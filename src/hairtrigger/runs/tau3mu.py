@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from hairtrigger.pipeline import STAGES, Stage, Workplace
 from hairtrigger.records import read_record, to_text
-from hairtrigger.report.summary import Chip, Conversion
-from hairtrigger.runs.chip import GRAPH, MODEL, Goal, graph_stages
+from hairtrigger.report.summary import Chip
+from hairtrigger.runs.chip import MODEL, Goal, graph_stages, write_conversion
 from hairtrigger.runs.gather import EVALUATION, Report, finish, origin_of
 from hairtrigger.runs.learn import save
 from hairtrigger.runs.tradeoff import FILES, TRADEOFF, stage_name, tradeoff_stages
@@ -119,23 +119,14 @@ def _sparse(preset: Tau3muPreset, seed: int, settings: Mapping[str, Any]) -> Sta
 
 def _convert() -> Stage:
     def work(at: Workplace) -> None:
-        from hairtrigger.graph.exact import FLOAT32, float_exact
         from hairtrigger.studies.tau3mu_chip import to_graph
 
         model = network_of(at.inputs["sparse"])
         graph, debug = to_graph(model), to_graph(model, debug=True)
-        record = Conversion(
-            nodes_converted=len(graph.nodes),
-            nodes=len(graph.nodes),
-            in_bits=sum(op.type.bits for op in graph.input_ops),
-            out_bits=sum(t.bits for t in graph.output_types),
-            exact_in_float32=float_exact(graph, FLOAT32).exact,
-        )
-        (at.folder / GRAPH).write_text(str(graph), encoding="utf-8")
+        write_conversion(at.folder, graph, graph)
         (at.folder / DEBUG_GRAPH).write_text(str(debug), encoding="utf-8")
-        (at.folder / "conversion.json").write_text(to_text(record))
 
-    sources = ("fixed.py", "graph", "studies/tau3mu_chip.py", "runs/tau3mu.py")
+    sources = ("fixed.py", "graph", "studies/tau3mu_chip.py", "runs/tau3mu.py", "runs/chip.py")
     return Stage("convert", "Convert to exact integers", work, {}, ("sparse",), sources, ("keras",))
 
 
