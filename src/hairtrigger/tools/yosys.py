@@ -193,8 +193,11 @@ def _synthesise(
     runs = [task.result() for task in tasks]
     modules: dict[str, Mapping[str, object]] = {}
     for part, found in zip(parts, runs, strict=True):
-        own = part.modules or found.modules.keys()
-        modules |= {name: found.modules[name] for name in own}
+        modules |= {
+            name: module
+            for name, module in found.modules.items()
+            if not part.modules or name.removeprefix("\\") in part.modules
+        }
     return count(
         modules,
         top,
@@ -239,8 +242,7 @@ def _run(
         if done.status != 0:
             raise _failure(top, done, names_of)
         try:
-            stat = json.loads((work / "stat.json").read_text())["modules"]
-            modules = {name.removeprefix("\\"): module for name, module in stat.items()}
+            modules = json.loads((work / "stat.json").read_text())["modules"]
             levels = (work / "levels.txt").read_text()
         except (OSError, ValueError, KeyError) as error:
             raise ToolError(
@@ -317,14 +319,15 @@ def count(
 
 def _sum_instances(modules: Mapping[str, Mapping[str, object]], top: str) -> Counter[str]:
     """Primitives below ``top``, each module's counted once for every instance of it."""
+    plain = {name.removeprefix("\\"): module for name, module in modules.items()}
     done: dict[str, Counter[str]] = {}
 
     def below(name: str) -> Counter[str]:
         if name not in done:
             cells: Counter[str] = Counter()
-            for kind, number in modules[name]["num_cells_by_type"].items():
+            for kind, number in plain[name]["num_cells_by_type"].items():
                 kind = kind.removeprefix("\\")
-                if kind not in modules:
+                if kind not in plain:
                     cells[kind] += number
                     continue
                 for primitive, each in below(kind).items():
