@@ -45,11 +45,9 @@ def evaluation(
     simulated: bool,
 ) -> s.Evaluation:
     """Figures of the plain network, of the network of coins, and of its chip. ``seed``: of the
-    run, and of the candidates where they are ``simulated``."""
-    from hairtrigger.runs.learn import count_weights
-
+    run; ``simulated``: do the candidates come from `hairtrigger.studies.tau3mu.generated`."""
     networks = (
-        ("plain network", count_weights(plain), "Keras, float32", answers(plain, samples, False)),
+        ("plain network", _kept(plain), "Keras, float32", answers(plain, samples, False)),
         ("network of coins", _kept(coins), "Keras, float32", answers(coins, samples, True)),
         ("chip", _kept(coins), engine, chip),
     )
@@ -121,7 +119,7 @@ def answers(model: Any, samples: Samples, coins: bool) -> Answers:
 
 
 def _kept(model: Any) -> int:
-    """Weights of a network of coins that are not zero."""
+    """Weights that are not zero."""
     names = ("hidden0", "hidden1", "logits")
     layers = [model.get_layer(name) for name in names]
     return sum(
@@ -183,16 +181,19 @@ def _measured(figure: Callable[[NDArray[np.int64]], float], events: int, seed: i
 
 
 def _samples(samples: Samples, seed: int | None) -> tuple[s.Sample, ...]:
+    # Each with its place in the order in which the generator draws the samples.
     named = {
-        "training: signal, background, control": samples.train,
-        "validation": samples.validation,
-        "test": samples.test,
-        "test: control channel": samples.agreement,
-        "test: mass": samples.correlation,
-        "test: one origin": samples.same_origin,
+        "training: signal, background, control": (samples.train, 0),
+        "validation": (samples.validation, 0),
+        "test": (samples.test, 2),
+        "test: control channel": (samples.agreement, 3),
+        "test: mass": (samples.correlation, 4),
+        "test: one origin": (samples.same_origin, 5),
     }
     return tuple(
-        s.Sample(name, len(part), seed) for name, part in named.items() if part is not None
+        s.Sample(name, len(part), None if seed is None else 100 * seed + place)
+        for name, (part, place) in named.items()
+        if part is not None
     )
 
 

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from hairtrigger.studies.tau3mu import Samples, Tau3muPreset
 
 STUDY = "tau3mu"
-SAMPLES, CAPTURED, DEBUG_GRAPH = "samples.npz", "captured.npz", "graph_with_bits.txt"
-SOURCES = (
+CAPTURED, DEBUG_GRAPH = "captured.npz", "graph_with_bits.txt"
+CANDIDATES = (
     *("fixed.py", "detectors/lhcb.py", "detectors/lhcb_toy.py", "studies/tau3mu.py"),
-    *("studies/tau3mu_samples.py", "train", "metrics_blind.py", "metrics.py"),
+    "studies/tau3mu_samples.py",
 )
+SOURCES = (*CANDIDATES, "train", "metrics_blind.py", "metrics.py")
 PACKAGES = ("numpy", "keras", "jax")
 
 
@@ -81,18 +82,18 @@ def _simulate(
 ) -> Stage:
     def work(at: Workplace) -> None:
         from hairtrigger.studies.tau3mu import generated
-        from hairtrigger.studies.tau3mu_samples import recorded, write_candidates
+        from hairtrigger.studies.tau3mu_samples import SAMPLES, recorded, write_candidates
 
         made = generated(preset, seed) if data is None else recorded(data, preset, seed)
         write_candidates(at.folder / SAMPLES, made)
 
     title = "Generate candidates" if data is None else "Read candidates"
-    return Stage("simulate", title, work, settings, (), SOURCES[:5], ("numpy",))
+    return Stage("simulate", title, work, settings, (), CANDIDATES, ("numpy",))
 
 
 def samples_of(inputs: Mapping[str, Path]) -> Samples:
     """The samples that stage ``simulate`` kept."""
-    from hairtrigger.studies.tau3mu_samples import read_samples
+    from hairtrigger.studies.tau3mu_samples import SAMPLES, read_samples
 
     return read_samples(inputs["simulate"] / SAMPLES)
 

@@ -97,9 +97,9 @@ def _stage(
         from hairtrigger.runs.learn import save
         from hairtrigger.studies import tau3mu
         from hairtrigger.studies.base import Trained
-        from hairtrigger.studies.tau3mu_samples import read_samples
+        from hairtrigger.studies.tau3mu_samples import SAMPLES, read_samples
 
-        samples = read_samples(at.inputs["simulate"] / "samples.npz")
+        samples = read_samples(at.inputs["simulate"] / SAMPLES)
         model, history = tau3mu.train(method, strength, samples, preset, seed)
         save(at, Trained(model, history))
         point = Point(method, strength, seed, tau3mu.judge(model, samples, seed))

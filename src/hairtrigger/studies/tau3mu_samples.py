@@ -18,6 +18,8 @@ FILES = {
     "check_correlation.csv": ("mass",),
 }
 """The files that are read, and the columns besides the features that they must have."""
+SAMPLES = "samples.npz"
+"""Name of the file in which a run keeps them."""
 FEWEST = 8192
 """Candidates of a file below which there is nothing to train on."""
 
