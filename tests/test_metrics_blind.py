@@ -13,6 +13,7 @@ from hairtrigger.metrics_blind import (
     auc,
     entropy,
     flatness,
+    input_information,
     joint_information,
     mass_cvm,
     neuron_information,
@@ -187,3 +188,13 @@ def test_bits_are_biased_and_probabilities_are_not() -> None:
 def test_what_makes_no_sense_is_refused(call) -> None:
     with pytest.raises(InputError):
         call()
+
+
+def test_what_coins_know_of_their_input_by_hand() -> None:
+    # Always the same coin: nothing. Never a toss, 1 for half: a bit. 1/4 or 3/4: 1 - H(1/4).
+    p = np.array([[0.3, 0.0, 0.25], [0.3, 1.0, 0.75]])
+    assert input_information(p[:, :1]) == pytest.approx(0, abs=1e-12)
+    assert input_information(p[:, 1:2]) == pytest.approx(1)
+    assert input_information(p) == pytest.approx(2 - 0.8112781)
+    with pytest.raises(InputError):
+        input_information(p + 1)

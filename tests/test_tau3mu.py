@@ -6,7 +6,8 @@ import pytest
 from hairtrigger.detectors import lhcb_toy
 from hairtrigger.detectors.lhcb import FEATURES
 from hairtrigger.errors import InputError
-from hairtrigger.studies import tau3mu
+from hairtrigger.studies import tau3mu, tau3mu_figures
+from hairtrigger.train import predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -52,21 +53,21 @@ def test_every_method_has_the_same_network_at_inference(method: str) -> None:
 
 
 def test_a_network_of_coins_from_training_to_figures(samples) -> None:
-    model, history = tau3mu.train("coins", 0.3, samples, tau3mu.SMOKE, 1)
+    model, history = tau3mu.train("coins", 0.3, samples, 1, 1)
     assert history.epochs == 1
-    found = tau3mu.judge(model, samples, 1)
+    found = tau3mu_figures.judge(model, samples, 1)
     assert 0.5 < found.auc <= 1
     assert 0.5 < found.true_auc < lhcb_toy.truth(lhcb_toy.LhcbConfig()).auc + 0.02
     assert 0 <= found.ks < 0.5
     assert 0 < found.sum_information < 32
     assert 0 < found.joint_information < 1
-    bits = tau3mu.predict(tau3mu.representation(model), samples.scaler(samples.test))
+    bits = predict(tau3mu.representation(model), samples.scaler(samples.test))
     assert set(np.unique(bits.round(5))) == {0.0, 1.0}
 
 
 def test_the_score_of_disco_is_that_of_the_network(samples) -> None:
-    model, _ = tau3mu.train("disco", 1.0, samples, tau3mu.SMOKE, 1)
-    outputs = tau3mu.predict(model, samples.scaler(samples.test))
+    model, _ = tau3mu.train("disco", 1.0, samples, 1, 1)
+    outputs = predict(model, samples.scaler(samples.test))
     np.testing.assert_allclose(outputs[:, 2], tau3mu.score(outputs), atol=1e-4)
 
 

@@ -11,6 +11,7 @@ from hairtrigger.graph.emulate import encode
 from hairtrigger.rtl.design import compile_graph
 from hairtrigger.studies import tau3mu
 from hairtrigger.studies.tau3mu_chip import ChipConfig, score_codes, to_graph, train_sparse
+from hairtrigger.studies.tau3mu_recipe import Recipe
 from hairtrigger.train import predict
 from hairtrigger.train.bernoulli import LIKELIER, toss_how
 
@@ -19,7 +20,7 @@ from hairtrigger.train.bernoulli import LIKELIER, toss_how
 def trained():
     samples = tau3mu.simulate(tau3mu.SMOKE, 4)
     config = ChipConfig()
-    model, _ = train_sparse(0.3, samples, tau3mu.SMOKE, 1, config)
+    model, _ = train_sparse(0.3, samples, 1, 1, Recipe(slope=1.5), config)
     return model, samples, config
 
 

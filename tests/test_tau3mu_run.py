@@ -100,9 +100,14 @@ def test_a_run_from_candidates_to_the_page(tmp_path: Path, monkeypatch) -> None:
     assert [(p["method"], p["strength"]) for p in record["points"]] == [
         ("plain", 0.0),
         ("coins", 0.3),
+        ("coins, 16 draws", 0.3),
+        ("coins, likelier side", 0.3),
     ]
+    assert [known["epoch"] for known in record["points"][1]["plane"]] == [1]
+    assert [len(t["trials"]) for t in record["tuned"]] == [1, 1]
     (section,) = sections([tmp_path / "run"])
-    assert section.text.count("\n| coins |") == 1
+    assert section.text.count("\n| coins | 0.3 |") == 1
+    assert "not measured" in section.text  # the rival that coins must beat was left out
     assert section.picture is not None
     assert "<svg" in section.picture
     assert made.page.read_text().count("information of the bits") >= 1

@@ -222,6 +222,17 @@ def sum_information(probabilities: ArrayLike, classes: ArrayLike) -> float:
     return float(neuron_information(probabilities, classes).sum())
 
 
+def input_information(probabilities: ArrayLike) -> float:
+    """I(T_i; X) in bits, summed over the neurons: what each knows of its input.
+
+    H(theta) less the mean over events of the entropy of the coin (N. Tishby et al.,
+    physics/0004057): 0 for coins that are the same whatever comes, 1 for a neuron that does not
+    toss and is 1 for half of the events. ``probabilities`` (events, neurons). Raises `InputError`.
+    """
+    p, _ = _neurons(probabilities, np.zeros(len(np.asarray(probabilities)), dtype=int))
+    return float((entropy(p.mean(axis=0)) - entropy(p).mean(axis=0)).sum())
+
+
 def joint_information(probabilities: ArrayLike, classes: ArrayLike) -> float:
     """I(T; S) in bits of all neurons together, exact for the given events, for up to
     `MOST_NEURONS`.

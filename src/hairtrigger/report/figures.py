@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from hairtrigger.report.summary import Curve, Display, Estimate, Evaluation, Profile, Training
+
+Paint = Callable[[Any], None]
+"""Draws into a matplotlib Axes."""
 
 COLOURS = ("#1b1f24", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """Of the models in order; told apart by colour-blind people too (Okabe and Ito)."""
@@ -54,8 +57,15 @@ def _style() -> dict[str, Any]:
     }
 
 
-def draw(name: str, alt: str, width: float, height: float, paint: Any) -> str:
+def draw(name: str, alt: str, width: float, height: float, paint: Paint) -> str:
     """One figure of ``width`` x ``height`` inches as an <svg> element that scales with the page."""
+    return draw_panels(name, alt, width, height, [[paint]])
+
+
+def draw_panels(
+    name: str, alt: str, width: float, height: float, rows: Sequence[Sequence[Paint]]
+) -> str:
+    """As `draw`, with ``rows`` of panels side by side, as many in each; each paints its axes."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -63,7 +73,10 @@ def draw(name: str, alt: str, width: float, height: float, paint: Any) -> str:
     with matplotlib.rc_context({**_style(), "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height))
         FigureCanvasSVG(figure)
-        paint(figure.add_subplot())
+        axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+        for row, paints in zip(axes, rows, strict=True):
+            for panel, paint in zip(row, paints, strict=True):
+                paint(panel)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     svg = text.getvalue()

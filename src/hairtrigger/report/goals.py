@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hairtrigger.report.summary import Estimate, Summary
@@ -22,7 +22,11 @@ class Reached:
 
 def reached(summary: Summary, goals: Sequence[Goal]) -> tuple[Reached, ...]:
     """Every goal with the value of the last model (the chip's), judged by the value itself."""
-    values = _values(summary)
+    return judged(_values(summary), goals)
+
+
+def judged(values: Mapping[str, Estimate], goals: Sequence[Goal]) -> tuple[Reached, ...]:
+    """Every goal with the value of its key."""
     nothing = Estimate(None, None, None, 0)
     found: list[Reached] = []
     for goal in goals:

@@ -1,4 +1,4 @@
-"""The tau3mu study's part of a report: figures of software and chip, and the trade-off's picture.
+"""The tau3mu study's part of a report: figures of software and chip.
 
 Intervals are of candidates drawn anew from the sample (`RESAMPLED` times), as no closed form holds
 for all figures; between seeds of training figures differ by more, which the trade-off shows.
@@ -6,7 +6,7 @@ for all figures; between seeds of training figures differ by more, which the tra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from hairtrigger import metrics_blind
 from hairtrigger.metrics import LEVEL
 from hairtrigger.report import summary as s
-from hairtrigger.report.figures import COLOURS, MARKERS, draw
 from hairtrigger.studies import tau3mu
-from hairtrigger.studies.tau3mu import Figures, Samples
+from hairtrigger.studies.tau3mu import Samples
+from hairtrigger.studies.tau3mu_figures import BACKGROUND
 from hairtrigger.train import predict
 
 RESAMPLED = 100
@@ -145,7 +145,7 @@ def _figures(said: Answers, samples: Samples, seed: int) -> dict[str, s.Estimate
     def pile_up(n: NDArray[np.int64]) -> float:
         edges = samples.pile_up_edges
         return metrics_blind.flatness(
-            of_flat[n], flat_signal[n], hits[n], edges, tau3mu.BACKGROUND
+            of_flat[n], flat_signal[n], hits[n], edges, BACKGROUND
         ).dependence
 
     nothing = s.Estimate(None, None, None, 0)
@@ -195,39 +195,3 @@ def _samples(samples: Samples, seed: int | None) -> tuple[s.Sample, ...]:
         for name, (part, place) in named.items()
         if part is not None
     )
-
-
-# --- the trade-off -------------------------------------------------------------------------------
-
-
-def draw_tradeoff(found: Mapping[tuple[str, float], Sequence[Figures]]) -> str:
-    """AUC against 1 - KS as SVG: a line for each method along its strengths, bars over seeds."""
-    methods = list(dict.fromkeys(method for method, _ in found))
-
-    def paint(axes: Any) -> None:
-        for number, method in enumerate(methods):
-            of = {strength: list(fs) for (name, strength), fs in found.items() if name == method}
-            x, y = (
-                [[value(f) for f in figures] for _, figures in sorted(of.items())]
-                for value in (lambda f: 1 - f.ks, lambda f: f.auc)
-            )
-            axes.errorbar(
-                [np.mean(v) for v in x],
-                [np.mean(v) for v in y],
-                xerr=[_error(v) for v in x],
-                yerr=[_error(v) for v in y],
-                label=method,
-                color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number % len(MARKERS)],
-                linestyle="-" if number < len(COLOURS) else ":",
-                capsize=2,
-            )
-        axes.set_xlabel("1 - KS of the control channel: blindness")
-        axes.set_ylabel("AUC")
-        axes.legend()
-
-    return draw("tradeoff", "AUC against 1 - KS; bars: standard error over seeds", 7.2, 4.2, paint)
-
-
-def _error(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0

@@ -12,12 +12,14 @@ from typing import Any
 
 from hairtrigger.errors import StorageError
 from hairtrigger.records import read_record
-from hairtrigger.report.document import Section, table
+from hairtrigger.report.document import Section, goal_table, table
+from hairtrigger.report.goals import judged
 from hairtrigger.report.page import estimate
 from hairtrigger.runs.baseline import BASELINE, BaselineRun
 from hairtrigger.runs.compare import COMPARE, Comparison, Spread, spread_text
 from hairtrigger.runs.sweep import SWEEP, Swept
-from hairtrigger.runs.tradeoff import FIGURES, TRADEOFF, Tradeoff, grouped, mean_error
+from hairtrigger.runs.tradeoff import FIGURES, TRADEOFF, Tradeoff, Tuned, grouped, mean_error
+from hairtrigger.studies.tau3mu_goals import BLIND_GOALS
 
 
 def sections(folders: Sequence[Path]) -> tuple[Section, ...]:
@@ -115,6 +117,8 @@ def _baseline(folder: Path) -> Section:
 
 
 def _traded(folder: Path) -> Section:
+    from hairtrigger.report.tau3mu_tradeoff import findings
+
     found = read_record(Tradeoff, folder / f"{TRADEOFF}.json")
     seeds = sorted({point.seed for point in found.points})
     rows = []
@@ -125,17 +129,32 @@ def _traded(folder: Path) -> Section:
             spread = None if measured is None else Spread(*measured, len(figures))
             cells.append(spread_text(spread))
         rows.append((method, f"{strength:g}" if strength else "", *cells))
+    tuned = [
+        (t.method, f"{len(t.trials)}", f"{t.trials[0].worth:.4f}", f"{_worth(t):.4f}", _recipe(t))
+        for t in found.tuned
+    ]
     text = (
         f"Methods with the same network at inference, each from {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}): mean and standard error of the mean. "
         f"{_source(found.commit, found.versions)}\n\n"
+        + goal_table(judged(findings(found.points), BLIND_GOALS))
+        + "\n\n"
+        + table(("method", "strength", *FIGURES), rows)
+        + "\n\nEach method was tuned by as many trials at strength 1; worth: AUC less KS of the "
+        "validation sample, of the first trial (the same for all methods) and of the best.\n\n"
+        + table(("method", "trials", "first", "best", "recipe"), tuned)
     )
-    head = ("method", "strength", *FIGURES)
     picture = (folder / f"{TRADEOFF}.svg").read_text(encoding="utf-8")
     record = dataclasses.asdict(found)
-    return Section(
-        TRADEOFF, "Knowing the signal and not S", text + table(head, rows), picture, record
-    )
+    return Section(TRADEOFF, "Knowing the signal and not S", text, picture, record)
+
+
+def _worth(tuned: Tuned) -> float:
+    return max(trial.worth for trial in tuned.trials)
+
+
+def _recipe(tuned: Tuned) -> str:
+    return ", ".join(f"{k} {v:.3g}" for k, v in dataclasses.asdict(tuned.recipe).items())
 
 
 MAKERS = (

@@ -17,18 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hairtrigger.errors import InputError, ToolError, UnsupportedError
+from hairtrigger.errors import InputError, UnsupportedError
 from hairtrigger.pipeline import Stage, run_stages, write_whole
 from hairtrigger.progress import Reporter
 from hairtrigger.records import from_json, to_text
 from hairtrigger.runs.chip import Goal
 from hairtrigger.runs.learn import one_student, training_stages
 from hairtrigger.runs.points import Point, point_stage, read_point
+from hairtrigger.runs.trials import JOURNAL, failed, open_journal
 
 if TYPE_CHECKING:
     from hairtrigger.studies.base import Study
 
-JOURNAL, SWEEP = "trials.log", "sweep"
+SWEEP = "sweep"
+DIRECTIONS = ("maximize", "minimize", "minimize")
+"""Of the score, LUT and latency."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def sweep(
         )
     base = training_stages(study, preset, seed)[:3]
     run_stages(base, folder, reporter)
-    held = _open(folder / JOURNAL, study.name, seed)
+    held = open_journal(folder / JOURNAL, study.name, seed, DIRECTIONS)
     while len(_done(held)) < trials:
         trial = held.ask()
         varied = study.vary(trial, preset)
@@ -81,7 +84,7 @@ def sweep(
         except UnsupportedError as error:
             reporter.note(f"trial {trial.number} has no chip: {error}")
             trial.set_user_attr("refused", str(error))
-            held.tell(trial, state=_states().FAIL)
+            held.tell(trial, state=failed())
             continue
         trial.set_user_attr("point", json.loads(to_text(point)))
         held.tell(trial, _values(point))
@@ -97,42 +100,6 @@ def _stages(study: Study, varied: Any, seed: int, goal: Goal) -> list[Stage]:
     name = f"t{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     student = one_student(study, varied, seed, seed, name, "Train a student", "float_student")
     return [student, point_stage(f"{name}_point", name, name, study, varied, seed, goal)]
-
-
-# --- Optuna --------------------------------------------------------------------------------------
-
-
-def _open(journal: Path, name: str, seed: int) -> Any:
-    """The Optuna study in the journal. What was being tried when a sweep was cut is tried next."""
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError as error:
-        raise ToolError(
-            f"Optuna cannot be imported: {error}", "pip install 'hairtrigger[sweep]'"
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    held = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        directions=["maximize", "minimize", "minimize"],
-        load_if_exists=True,
-    )
-    # Random numbers go on where they were, rather than suggest the first settings again.
-    drawn = len(held.get_trials(deepcopy=False))
-    held.sampler = optuna.samplers.TPESampler(seed=1000 * seed + drawn, n_startup_trials=8)
-    for trial in held.get_trials(states=(_states().RUNNING,)):
-        held.enqueue_trial(trial.params)
-        held.tell(trial.number, state=_states().FAIL)
-    return held
-
-
-def _states() -> Any:
-    from optuna.trial import TrialState
-
-    return TrialState
 
 
 def _done(held: Any) -> list[Any]:

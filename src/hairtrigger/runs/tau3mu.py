@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,14 @@ from hairtrigger.report.summary import Chip
 from hairtrigger.runs.chip import MODEL, Goal, graph_stages, write_conversion
 from hairtrigger.runs.gather import EVALUATION, Report, finish, origin_of
 from hairtrigger.runs.learn import save
-from hairtrigger.runs.tradeoff import FILES, TRADEOFF, stage_name, tradeoff_stages
+from hairtrigger.runs.tradeoff import (
+    FILES,
+    TRADEOFF,
+    recipe_of,
+    stage_name,
+    tradeoff_stages,
+    tuning_name,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,9 +37,9 @@ STUDY = "tau3mu"
 CAPTURED, DEBUG_GRAPH = "captured.npz", "graph_with_bits.txt"
 CANDIDATES = (
     *("fixed.py", "detectors/lhcb.py", "detectors/lhcb_toy.py", "studies/tau3mu.py"),
-    "studies/tau3mu_samples.py",
+    *("studies/tau3mu_recipe.py", "studies/tau3mu_samples.py"),
 )
-SOURCES = (*CANDIDATES, "train", "metrics_blind.py", "metrics.py")
+SOURCES = (*CANDIDATES, "studies/tau3mu_figures.py", "train", "metrics_blind.py", "metrics.py")
 PACKAGES = ("numpy", "keras", "jax")
 
 
@@ -52,11 +58,12 @@ def run_tau3mu(
 
     ``content``: a checksum of each of those files. Raises what a stage raises.
     """
-    settings = {"preset": dataclasses.asdict(preset), "seed": seed, **content}
+    sizes = {"train_events": preset.train_events, "test_events": preset.test_events}
+    settings = {**sizes, "seed": seed, **content}
     stages = [
         _simulate(preset, seed, data, settings),
         *tradeoff_stages(preset, seed, STUDY, (*SOURCES, "runs/tradeoff.py"), PACKAGES),
-        _sparse(preset, seed, settings),
+        _sparse(preset, seed),
         _convert(),
         *graph_stages(goal, seed, _events, after=("simulate",)),
         _capture(goal),
@@ -105,17 +112,22 @@ def network_of(folder: Path) -> Any:
     return keras.saving.load_model(folder / MODEL, compile=False)
 
 
-def _sparse(preset: Tau3muPreset, seed: int, settings: Mapping[str, Any]) -> Stage:
+def _sparse(preset: Tau3muPreset, seed: int) -> Stage:
+    tuning = tuning_name("coins")
+
     def work(at: Workplace) -> None:
         from hairtrigger.studies.base import Trained
         from hairtrigger.studies.tau3mu_chip import STRENGTH, train_sparse
 
-        model, history = train_sparse(STRENGTH, samples_of(at.inputs), preset, seed)
+        recipe = recipe_of(at.inputs[tuning])
+        samples = samples_of(at.inputs)
+        model, history = train_sparse(STRENGTH, samples, preset.epochs, seed, recipe)
         save(at, Trained(model, history))
 
     sources = (*SOURCES, "studies/tau3mu_chip.py")
     title = "Train the network of coins for the chip"
-    return Stage("sparse", title, work, settings, ("simulate",), sources, PACKAGES)
+    settings = {"epochs": preset.epochs, "seed": seed}
+    return Stage("sparse", title, work, settings, ("simulate", tuning), sources, PACKAGES)
 
 
 def _convert() -> Stage:

@@ -1,4 +1,4 @@
-"""tau -> 3 mu, blind to simulation-versus-data and to pile-up (measured by benchmarks/tau3mu.py).
+"""tau -> 3 mu, blind to simulation-versus-data and to pile-up: samples, networks, training.
 
 Networks of equal size at inference, 45-64-32-2, learn signal from simulated signal and recorded
 background; that these differ by their origin too is the temptation. A control channel, simulated
@@ -9,35 +9,38 @@ SPDhits is no input: it stands for pile-up, which is what the network must not k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hairtrigger import metrics_blind
 from hairtrigger.detectors import lhcb_toy
 from hairtrigger.detectors.lhcb import FEATURES, Candidates
 from hairtrigger.detectors.lhcb_toy import LhcbConfig
 from hairtrigger.errors import InputError
-from hairtrigger.train import Data, FitSettings, Head, Heads, History, Kind, fit, predict
+from hairtrigger.studies.tau3mu_recipe import DEFAULT, Recipe
+from hairtrigger.train import Data, FitSettings, Head, Heads, History, Kind, fit
 
 INPUTS = tuple(name for name in FEATURES if name != "SPDhits")
 HIDDEN = (64, 32)
 HEADS: Heads = (Head("signal", Kind.CLASSES, size=2),)
 PILE_UP_BINS = 4
 METHODS = ("plain", "coins", "adversary", "adversary, twice the neurons", "disco", "mmd")
-BACKGROUND = 0.1
-"""Share of background accepted where the efficiency is looked at against pile-up."""
+SCALES = {"disco": 3.0, "mmd": 30.0}
+"""What a strength of 1 is in a method's own units, where it is not 1: so that each method goes from
+hardly blind to blind between strengths of 0.03 and 10."""
 REACH = 3.75
 """Inputs are cut at so many standard deviations, in training as in the chip."""
 
 
 @dataclass(frozen=True)
 class Tau3muPreset:
-    """How large a run is: candidates of each sample, epochs, strengths and seeds of each method.
+    """How large a run is: candidates of each sample, epochs, strengths and seeds of each method,
+    and ``trials`` to tune each method by.
 
     The control channel has as many candidates as the training sample.
     """
@@ -48,13 +51,12 @@ class Tau3muPreset:
     epochs: int
     strengths: tuple[float, ...]
     seeds: int
-    batch: int = 512
-    learning_rate: float = 3e-3
+    trials: int
 
 
-SMOKE = Tau3muPreset("smoke", 2048, 2048, 1, (0.3,), 1)
-DEMO = Tau3muPreset("demo", 30_000, 30_000, 10, (0.1, 1.0, 10.0), 2)
-PAPER = Tau3muPreset("paper", 200_000, 200_000, 25, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0), 5)
+SMOKE = Tau3muPreset("smoke", 2048, 2048, 1, (0.3,), 1, 1)
+DEMO = Tau3muPreset("demo", 20_000, 30_000, 8, (0.1, 1.0, 10.0), 2, 2)
+PAPER = Tau3muPreset("paper", 100_000, 200_000, 12, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0), 5, 8)
 PRESETS = (SMOKE, DEMO, PAPER)
 
 
@@ -169,7 +171,7 @@ def arrange(candidates: Mapping[str, Candidates]) -> Samples:
 # --- networks ------------------------------------------------------------------------------------
 
 
-def build(method: str, strength: float, seed: int) -> tuple[Any, Any]:
+def build(method: str, strength: float, seed: int, recipe: Recipe = DEFAULT) -> tuple[Any, Any]:
     """An untrained network of a method, and its loss.
 
     Outputs: two logits, and what the method looks at. Raises `InputError` for another method.
@@ -180,6 +182,7 @@ def build(method: str, strength: float, seed: int) -> tuple[Any, Any]:
     if method not in METHODS:
         raise InputError(f"Method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
     keras.utils.set_random_seed(seed)
+    strength = strength * SCALES.get(method, 1.0)
     sources = (
         bernoulli.Source("domain", 2, strength),
         bernoulli.Source("pile-up", PILE_UP_BINS, strength),
@@ -188,7 +191,9 @@ def build(method: str, strength: float, seed: int) -> tuple[Any, Any]:
     looked_at: list[Any] = []
     if method == "coins":
         for n, units in enumerate(HIDDEN):
-            coins = bernoulli.bernoulli_dense(x, units, name=f"hidden{n}", seed=seed + n)
+            coins = bernoulli.bernoulli_dense(
+                x, units, slope=recipe.slope, name=f"hidden{n}", seed=seed + n
+            )
             x, looked_at = coins.bits, [coins.p]  # the last layer's: what the outputs can know
         loss = bernoulli.blind_loss(HEADS, sources, HIDDEN[-1])
     else:
@@ -197,14 +202,14 @@ def build(method: str, strength: float, seed: int) -> tuple[Any, Any]:
             x = layers.Dense(factor * units, activation="relu", name=f"hidden{n}")(x)
     logits = layers.Dense(2, name="logits")(x)
     if method.startswith("adversary"):
-        looked_at = adversary.adversary(x, sources, 32, strength)
+        looked_at = adversary.adversary(x, sources, recipe.reader, strength)
         loss = adversary.adversary_loss(HEADS, sources)
     elif method == "disco":
         looked_at = [layers.Dense(1, name="score", trainable=False)(logits)]
         loss = adversary.priced_loss(HEADS, sources, adversary.disco)
     elif method == "mmd":
         looked_at = [x]
-        loss = adversary.priced_loss(HEADS, sources, adversary.mmd)
+        loss = adversary.priced_loss(HEADS, sources, partial(adversary.mmd, width=recipe.width))
     elif method == "plain":
         loss = adversary.priced_loss(HEADS, (), adversary.mmd)
     outputs = layers.Concatenate()([logits, *looked_at]) if looked_at else logits
@@ -215,14 +220,29 @@ def build(method: str, strength: float, seed: int) -> tuple[Any, Any]:
 
 
 def train(
-    method: str, strength: float, samples: Samples, preset: Tau3muPreset, seed: int
+    method: str,
+    strength: float,
+    samples: Samples,
+    epochs: int,
+    seed: int,
+    recipe: Recipe = DEFAULT,
+    *,
+    each: Callable[[Any, int], None] | None = None,
 ) -> tuple[Any, History]:
-    """A trained network of a method."""
-    model, loss = build(method, strength, seed)
-    settings = FitSettings(preset.epochs, preset.batch, preset.learning_rate, seed)
-    what = f"train {method}"
+    """A trained network of a method. ``each`` is called with it after every epoch."""
+    model, loss = build(method, strength, seed, recipe)
+    settings = FitSettings(epochs, recipe.batch, recipe.learning_rate, seed)
     data, validation = samples.train, samples.validation
-    history = fit(model, data, validation, loss, settings, what=what, keep_last=True)
+    history = fit(
+        model,
+        data,
+        validation,
+        loss,
+        settings,
+        what=f"train {method}",
+        keep_last=True,
+        each=partial(each, model) if each else None,
+    )
     return model, history
 
 
@@ -237,86 +257,3 @@ def score(outputs: NDArray[Any]) -> NDArray[np.float64]:
     """The difference of the two logits (events,), larger for signal."""
     values = np.asarray(outputs, dtype=np.float64)
     return values[:, 1] - values[:, 0]
-
-
-# --- figures -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is measured of one network; ``auc`` and ``truncated_auc`` on candidates as in training,
-    ``true_auc`` on signal and background of one origin. ``pile_up``: `Flatness.dependence` at
-    `BACKGROUND`. Information in bits, of networks of coins: the sum over the 32 neurons, and the
-    joint one of the 12 that know most."""
-
-    auc: float
-    truncated_auc: float
-    true_auc: float | None
-    ks: float
-    cvm: float
-    probe_auc: float
-    pile_up: float
-    sum_information: float | None = None
-    joint_information: float | None = None
-
-
-def judge(model: Any, samples: Samples, seed: int) -> Figures:
-    """All figures of a network of any method."""
-    from hairtrigger.train.probe import probe_auc
-
-    def scores(candidates: Candidates) -> NDArray[np.float64]:
-        return score(predict(model, samples.scaler(candidates)))
-
-    signal = samples.test.extra["signal"] == 1
-    found = scores(samples.test)
-    control = samples.agreement
-    simulated = control.extra["signal"] == 1
-    inner = representation(model)
-    bits = predict(inner, samples.scaler(control))
-    if samples.same_origin is None:
-        flat_of, true = samples.test, None
-    else:
-        flat_of = samples.same_origin
-        true = metrics_blind.auc(flat_of.extra["signal"] == 1, scores(flat_of))
-    known = _informed(model, samples)
-    return Figures(
-        auc=metrics_blind.auc(signal, found),
-        truncated_auc=metrics_blind.truncated_auc(signal, found),
-        true_auc=true,
-        ks=ks(scores(control), control),
-        cvm=metrics_blind.mass_cvm(
-            scores(samples.correlation), samples.correlation.extra["mass"], seed
-        ),
-        probe_auc=probe_auc(bits, simulated, seed),
-        pile_up=metrics_blind.flatness(
-            scores(flat_of),
-            flat_of.extra["signal"] == 1,
-            flat_of.column("SPDhits"),
-            samples.pile_up_edges,
-            BACKGROUND,
-        ).dependence,
-        **known,
-    )
-
-
-def ks(scores: NDArray[np.float64], control: Candidates) -> float:
-    """Weighted distance between the scores of the simulated and the recorded control channel."""
-    simulated = control.extra["signal"] == 1
-    weights = control.extra["weight"]
-    return metrics_blind.weighted_ks(
-        scores[simulated], scores[~simulated], weights[simulated], weights[~simulated]
-    )
-
-
-def _informed(model: Any, samples: Samples) -> dict[str, float]:
-    """What the coins of the last hidden layer know of the domain, from their probabilities."""
-    if not any(layer.name == "hidden1_p" for layer in model.layers):
-        return {}
-    p = predict(model, samples.scaler(samples.agreement))[:, 2:].astype(np.float64)
-    s = samples.agreement.extra["signal"]
-    each = metrics_blind.neuron_information(p, s)
-    best = np.argsort(each)[-metrics_blind.MOST_NEURONS :]
-    return {
-        "sum_information": float(each.sum()),
-        "joint_information": metrics_blind.joint_information(p[:, best], s),
-    }

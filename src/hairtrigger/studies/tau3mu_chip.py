@@ -17,7 +17,8 @@ from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, coins, linear, ops
 from hairtrigger.graph.coins import Generator
 from hairtrigger.graph.passes import optimise
-from hairtrigger.studies.tau3mu import HIDDEN, INPUTS, Samples, Tau3muPreset, build
+from hairtrigger.studies.tau3mu import HIDDEN, INPUTS, Samples, build
+from hairtrigger.studies.tau3mu_recipe import DEFAULT, Recipe
 from hairtrigger.train import FitSettings, History, fit
 from hairtrigger.train.checkpoint import to_array
 from hairtrigger.train.prune import prune
@@ -47,19 +48,21 @@ class ChipConfig:
 def train_sparse(
     strength: float,
     samples: Samples,
-    preset: Tau3muPreset,
+    epochs: int,
     seed: int,
+    recipe: Recipe = DEFAULT,
     config: ChipConfig | None = None,
 ) -> tuple[Any, History]:
-    """A network of coins, trained whole, pruned in two steps, and trained on after each."""
+    """A network of coins, trained whole, pruned in two steps, and trained on after each for as many
+    ``epochs``."""
     config = config or ChipConfig()
-    model, loss = build("coins", strength, seed)
+    model, loss = build("coins", strength, seed, recipe)
     history = History()
     for part, rate in ((0.0, 1.0), (0.5, 0.7), (1.0, 0.7)):
         if part:
             for name, keep in zip(LAYERS, config.keep, strict=True):
                 prune(model, 1 - keep**part, [name])
-        settings = FitSettings(preset.epochs, preset.batch, rate * preset.learning_rate, seed)
+        settings = FitSettings(epochs, recipe.batch, rate * recipe.learning_rate, seed)
         data, validation = samples.train, samples.validation
         what = "train sparse coins"
         history = fit(model, data, validation, loss, settings, what=what, keep_last=True)
@@ -80,7 +83,8 @@ def to_graph(model: Any, config: ChipConfig | None = None, *, debug: bool = Fals
     t = TensorType.uniform((len(INPUTS),), config.inputs)
     x = builder.add(ops.Input("candidates", t))
     for n, (name, units) in enumerate(zip(LAYERS, HIDDEN, strict=True)):
-        kernel, bias = _rounded(model, name, config.weight_fraction)
+        slope = model.get_layer(f"{name}_p").slope
+        kernel, bias = _rounded(model, name, config.weight_fraction, slope)
         total = builder.add(linear.Dense(kernel, bias), x, label=name)
         form = TensorType.uniform((units,), config.logits)
         logits = builder.add(ops.Quantize(form, Rounding.RND, Overflow.SAT), total)
@@ -101,11 +105,12 @@ def _with_seed(generator: Generator, layer: int) -> Generator:
     return Generator(generator.taps, generator.bits, generator.leap, seed, generator.shared)
 
 
-def _rounded(model: Any, name: str, fraction: int) -> tuple[Literal, Literal]:
-    """Kernel and bias in units of ``2**-fraction``."""
+def _rounded(model: Any, name: str, fraction: int, slope: float = 1.0) -> tuple[Literal, Literal]:
+    """Kernel and bias in units of ``2**-fraction``; ``slope``: of the sigmoid that follows, which
+    on the chip is 1."""
     found: list[Literal] = []
     for values in (model.get_layer(name).kernel, model.get_layer(name).bias):
-        codes = np.rint(to_array(values).astype(np.float64) * 2.0**fraction)
+        codes = np.rint(slope * to_array(values).astype(np.float64) * 2.0**fraction)
         found.append(Literal(codes.astype(np.int64), fraction))
     return found[0], found[1]
 

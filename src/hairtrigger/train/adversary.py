@@ -21,7 +21,8 @@ Price = Callable[[Any, Any, Source], Any]
 """(what the method looks at (batch, n), S (batch,), source) to a number."""
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Of the Gaussian kernels of MMD, in units of the mean distance between events."""
+"""Of the Gaussian kernels of MMD, in units of the root mean square distance between events; each is
+twice the one before."""
 
 
 @keras.saving.register_keras_serializable("hairtrigger")
@@ -99,22 +100,32 @@ def disco(x: Any, s: Any, source: Source) -> Any:
     return both / ops.sqrt(ops.maximum(one * other, 1e-12))
 
 
-def mmd(x: Any, s: Any, source: Source) -> Any:
-    """Squared maximum mean discrepancy of ``x`` (batch, n) between each class of S and all events,
-    averaged over classes, with Gaussian kernels of several widths (A. Gretton et al., JMLR 13
-    (2012) 723)."""
+def mmd(x: Any, s: Any, source: Source, width: float = 1.0) -> Any:
+    """Squared maximum mean discrepancy of ``x`` (batch, n) between each class of S and all events
+    whose S is known, averaged over classes, with Gaussian kernels of `BANDWIDTHS` times ``width``
+    (A. Gretton et al., JMLR 13 (2012) 723)."""
     number, known = _known(s, x.dtype)
     every = known / ops.maximum(ops.sum(known), 1.0)
-    squared = _distances(x) ** 2
-    pairs = every[:, None] * every[None, :]
-    scale = ops.stop_gradient(ops.maximum(ops.sum(pairs * squared), 1e-9))
-    kernel = sum(ops.exp(-squared / (2 * w * w * scale)) for w in BANDWIDTHS) / len(BANDWIDTHS)
+    kernel = _kernels(x, width)
     total = 0.0
     for value in range(source.classes):
         here = known * ops.cast(ops.equal(number, value), x.dtype)
         apart = here / ops.maximum(ops.sum(here), 1.0) - every
         total = total + ops.sum(apart[:, None] * apart[None, :] * kernel)
     return total / source.classes
+
+
+def _kernels(x: Any, width: float) -> Any:
+    """Mean (batch, batch) of the kernels. It does not depend on S, so that it is computed once for
+    all sources; as each width is twice the one before, one exponential gives all."""
+    squared = _distances(x) ** 2
+    scale = ops.stop_gradient(ops.maximum(ops.mean(squared), 1e-9))
+    widest = width * BANDWIDTHS[-1]
+    one = total = ops.exp(-squared / (2 * widest * widest * scale))
+    for _ in BANDWIDTHS[1:]:
+        one = (one * one) * (one * one)
+        total = total + one
+    return total / len(BANDWIDTHS)
 
 
 def _distances(x: Any) -> Any:

@@ -83,15 +83,17 @@ def fit(
     progress: Tell | None = None,
     what: str = "training",
     keep_last: bool = False,
+    each: Callable[[int], None] | None = None,
 ) -> History:
     """Train ``model`` in place; it ends with the weights of the best epoch.
 
     Best is the lowest loss on ``validation`` plus the EBOPs at their last price (the first epochs,
     in which bits are cheap, have a low loss for many of them) among the epochs within the EBOPs
     budget, or the epoch nearest to the budget where none is within; with ``keep_last`` it
-    is the last, as it must be where a low loss is no good sign (an adversary's). The state after
-    each epoch goes to ``checkpoint``; where that file is there already, training goes on from it
-    and ends with the weights that an uninterrupted one has. An interrupted model is not usable:
+    is the last, as it must be where a low loss is no good sign (an adversary's). ``each`` is called
+    after every epoch of this call, with its number from 1 on and the model as it then is. The state
+    after each epoch goes to ``checkpoint``; where that file is there already, training goes on from
+    it and ends with the weights that an uninterrupted one has. An interrupted model is not usable:
     build a new one and call again.
 
     Raises `InputError` for data that fit neither each other nor one batch, `StorageError` for a
@@ -128,6 +130,8 @@ def fit(
                 layer._beta.assign(settings.beta_at(epoch))
         trained = _train_epoch(model, step, data, settings, epoch, tell, what)
         validated = _validation_loss(model, validation, loss)
+        if each:
+            each(epoch + 1)
         if not (math.isfinite(trained) and math.isfinite(validated)):
             raise HairtriggerError(
                 f"The loss of {what} became {trained} ({validated} in validation) in epoch "

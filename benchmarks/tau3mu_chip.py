@@ -1,11 +1,11 @@
-"""The tau3mu study on generated candidates: ways to be blind, and the network of coins as a chip.
+"""What coins cost on the chip: the network of tau3mu with its generators, and without tossing.
 
-Part "methods" trains every method at every strength and seed and writes what `judge` measures.
-Part "chip" trains a sparse network of coins, compiles it with its generators, compares the
-simulated Verilog with the emulator bit by bit, and measures AUC and mutual information on the bits
-that came out of the Verilog, beside those of the network in software.
+A sparse network of coins is trained on generated candidates and compiled twice: as it is, with its
+generators, and with every neuron on its likelier side. Test sample and control channel go through
+the simulated Verilog of each, which is compared with the emulator bit by bit; AUC, KS and mutual
+information are measured on the bits that came out, beside those of the network in software.
 
-    python benchmarks/tau3mu.py methods|chip [--preset demo] [--out docs/studies/tau3mu-methods]
+    python benchmarks/tau3mu_chip.py [--preset demo] [--out docs/benchmarks/tau3mu_chip]
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from written import stamp, write_tables
 
 from hairtrigger import metrics_blind
 from hairtrigger.backends.rtl import simulate, synthesise
-from hairtrigger.detectors import lhcb_toy
 from hairtrigger.errors import MismatchError
 from hairtrigger.graph import Graph, emulate_codes
 from hairtrigger.graph.emulate import encode
 from hairtrigger.rtl.design import compile_graph
 from hairtrigger.studies import tau3mu
 from hairtrigger.studies.tau3mu_chip import ChipConfig, score_codes, to_graph, train_sparse
+from hairtrigger.studies.tau3mu_figures import ks
 from hairtrigger.train import predict
 from hairtrigger.train.bernoulli import LIKELIER, TOSS, toss_how
 
@@ -36,38 +36,9 @@ STRENGTH = 0.3
 SEED = 1
 
 
-def methods(preset: tau3mu.Tau3muPreset) -> dict[str, list[dict[str, Any]]]:
-    """Mean and standard deviation over seeds of each figure, for each method and strength."""
-    samples = tau3mu.simulate(preset, SEED)
-    rows = []
-    for method in tau3mu.METHODS:
-        for strength in (0.0,) if method == "plain" else preset.strengths:
-            found = []
-            for seed in range(preset.seeds):
-                model, _ = tau3mu.train(method, strength, samples, preset, SEED + seed)
-                found.append(dataclasses.asdict(tau3mu.judge(model, samples, SEED + seed)))
-            row: dict[str, Any] = {"method": method, "strength": strength}
-            for name in found[0]:
-                values = [figures[name] for figures in found]
-                row[name] = None if None in values else _spread(values)
-            rows.append(row)
-            print(row, flush=True)
-    return {"Methods": rows, "What can be reached": [dataclasses.asdict(_truth())]}
-
-
-def _truth() -> lhcb_toy.Truth:
-    return lhcb_toy.truth(lhcb_toy.LhcbConfig())
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.4f}"
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
-
-
 def chip(preset: tau3mu.Tau3muPreset) -> dict[str, list[dict[str, Any]]]:
     samples, config = tau3mu.simulate(preset, SEED), ChipConfig()
-    model, _ = train_sparse(STRENGTH, samples, preset, SEED, config)
+    model, _ = train_sparse(STRENGTH, samples, preset.epochs, SEED, config=config)
     rows = []
     for how, variant in (("1 draw", model), ("16 draws", toss_how(model, TOSS, 16))):
         rows.append({"what": f"network, {how}", **_network(variant, samples)})
@@ -134,7 +105,7 @@ def _figures(
         known = round(metrics_blind.sum_information(bits, origin) - bias, 4)
     return {
         "AUC": round(metrics_blind.auc(signal, test), 4),
-        "KS": round(tau3mu.ks(control, samples.agreement), 4),
+        "KS": round(ks(control, samples.agreement), 4),
         "sum MI of bits [bit]": known,
         "candidates": len(test) + len(control),
     }
@@ -142,23 +113,17 @@ def _figures(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("part", choices=("methods", "chip"))
     parser.add_argument("--preset", default="demo")
-    parser.add_argument("--train-events", type=int, help="instead of the preset's")
-    parser.add_argument("--epochs", type=int, help="instead of the preset's")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/tau3mu_chip"))
     options = parser.parse_args()
     preset = tau3mu.preset_named(options.preset)
-    changed = {"train_events": options.train_events, "epochs": options.epochs}
-    preset = dataclasses.replace(preset, **{k: v for k, v in changed.items() if v is not None})
-    tables = methods(preset) if options.part == "methods" else chip(preset)
     size = {name: str(value) for name, value in dataclasses.asdict(preset).items()}
     write_tables(
-        options.out or Path(f"docs/studies/tau3mu-{options.part}"),
-        f"tau3mu on generated candidates: {options.part}",
-        (__doc__ or "").split("\n    python")[0],
+        options.out,
+        "What coins cost on the chip",
+        __doc__,
         {**stamp(), "preset": size, "seed": SEED, "clock": CLOCK},
-        tables,
+        chip(preset),
     )
 
 
