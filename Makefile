@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo muon test lint bench peers slow clean requirements
+.PHONY: help setup demo muon tau3mu test lint bench peers hepinfo slow clean requirements
 
 help:
 	@echo "make demo   simulate, train, compile to Verilog, verify and report"
 	@echo "make muon   the muon study as docs/studies/muon.md shows it (two hours; run again to go on)"
+	@echo "make tau3mu the tau3mu study as docs/studies/tau3mu.md shows it (hours; run again to go on)"
 	@echo "make test   all quick tests"
 	@echo "make lint   ruff and basedpyright"
 	@echo "make slow   the slow tests too"
-	@echo "make peers  install the peers that the benchmarks compare with"
+	@echo "make peers  install the peers that the benchmarks compare with (make hepinfo: that of coins)"
 	@echo "make bench  the benchmarks, and the validation figure of the RPC simulation"
 
 # The stamp depends on the pinned requirements: a changed file installs again.
@@ -37,6 +38,11 @@ muon: setup
 		--with runs/compare-muon-demo-1 --with runs/sweep-muon-demo-1 \
 		--with runs/baseline-muon-demo-1
 
+tau3mu: setup
+	$(BIN)/hairtrigger run tau3mu --preset paper --clock 200MHz
+	$(BIN)/hairtrigger report runs/tau3mu-paper-1 --document docs/studies/tau3mu.md \
+		--with runs/tau3mu-paper-1
+
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -57,8 +63,19 @@ lint: setup
 
 peers: .venv-peers/.ready
 
+.venv-hepinfo/.ready: benchmarks/hepinfo-requirements.txt
+	$(PYTHON) -m venv .venv-hepinfo
+	.venv-hepinfo/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r benchmarks/hepinfo-requirements.txt
+	@touch $@
+
+hepinfo: .venv-hepinfo/.ready
+
+# Those that need nothing but this environment; the rest say what they need (--help).
+BENCHMARKS := coins compile_time fold rpc_rate rpc_validation tau3mu_chip
+
 bench: setup
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # Needs uv; the pins are for all of Python 3.11 to 3.13 and name no package index.
 requirements:

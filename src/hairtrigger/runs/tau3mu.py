@@ -132,14 +132,19 @@ def _sparse(preset: Tau3muPreset, seed: int) -> Stage:
 
 def _convert() -> Stage:
     def work(at: Workplace) -> None:
-        from hairtrigger.studies.tau3mu_chip import to_graph
+        from hairtrigger.studies.tau3mu_chip import coin_headers, to_graph
 
         model = network_of(at.inputs["sparse"])
         graph, debug = to_graph(model), to_graph(model, debug=True)
         write_conversion(at.folder, graph, graph)
         (at.folder / DEBUG_GRAPH).write_text(str(debug), encoding="utf-8")
+        for name, text in coin_headers().items():
+            (at.folder / name).write_text(text, encoding="utf-8")
 
-    sources = ("fixed.py", "graph", "studies/tau3mu_chip.py", "runs/tau3mu.py", "runs/chip.py")
+    sources = (
+        *("fixed.py", "graph", "cpp/coins.py", "studies/tau3mu_chip.py"),
+        *("runs/tau3mu.py", "runs/chip.py"),
+    )
     return Stage("convert", "Convert to exact integers", work, {}, ("sparse",), sources, ("keras",))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hairtrigger.cpp.coins import coins_header
 from hairtrigger.errors import InputError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, coins, linear, ops
@@ -96,6 +97,18 @@ def to_graph(model: Any, config: ChipConfig | None = None, *, debug: bool = Fals
     kernel, bias = _rounded(model, "logits", config.output_fraction)
     out = builder.add(linear.Dense(kernel, bias), x, label="logits")
     return optimise(builder.build({"logits": out, **({"bits": x} if debug else {})}))
+
+
+def coin_headers(config: ChipConfig | None = None) -> dict[str, str]:
+    """The layers of coins as C++ for high-level synthesis, by file name: they draw what the Graph
+    draws."""
+    config = config or ChipConfig()
+    return {
+        f"coin{n}.h": coins_header(
+            f"coin{n}", _with_seed(config.generator, n), units, config.logits
+        )
+        for n, units in enumerate(HIDDEN)
+    }
 
 
 def _with_seed(generator: Generator, layer: int) -> Generator:
