@@ -29,7 +29,7 @@ class Recipe:
 
 
 DEFAULT = Recipe()
-BATCHES = (256, 512, 1024)
+BATCHES = (512, 1024)
 
 
 def suggested(trial: Any, method: str) -> Recipe:
