@@ -182,6 +182,9 @@ def float_model(graph: Graph) -> bytes:
                 names[place] = put("Reshape", x[0], constant([-1, *op.shape], np.int64))
             case moves.Transpose():
                 names[place] = put("Transpose", x[0], perm=[0, *(n + 1 for n in op.order)])
+            case moves.Pad():
+                pads = [0, *(a for a, _ in op.padding), 0, *(b for _, b in op.padding)]
+                names[place] = put("Pad", x[0], constant(pads, np.int64))
             case moves.Crop():
                 shape = graph.nodes[node.operands[0]].type.shape
                 starts = constant([a for a, _ in op.cropping], np.int64)

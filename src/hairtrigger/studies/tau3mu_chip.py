@@ -16,7 +16,7 @@ from hairtrigger.cpp.coins import coins_header
 from hairtrigger.errors import InputError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, coins, linear, ops
-from hairtrigger.graph.coins import Generator
+from hairtrigger.graph.coins import PRIMITIVE, Generator
 from hairtrigger.graph.passes import optimise
 from hairtrigger.studies.tau3mu import HIDDEN, INPUTS, Samples, build
 from hairtrigger.studies.tau3mu_recipe import DEFAULT, Recipe
@@ -25,7 +25,8 @@ from hairtrigger.train.checkpoint import to_array
 from hairtrigger.train.prune import prune
 
 INPUT_FORMAT = LOGIT_FORMAT = Fixed(True, 2, 1)
-GENERATOR = Generator(bits=6, leap=8)
+GENERATOR = Generator(PRIMITIVE[31], bits=6, leap=6)
+"""Of two taps that are farther back than a leap, so that each new bit is one small LUT."""
 STRENGTH = 0.3
 """Price of a bit of information in the training of the network for the chip."""
 LAYERS = tuple(f"hidden{n}" for n in range(len(HIDDEN)))
@@ -36,7 +37,7 @@ class ChipConfig:
     """Bits and sparsity. ``keep``: share of the weights of each hidden layer that stay; formats of
     inputs and logits; fraction bits of the weights of the hidden layers and of the output."""
 
-    keep: tuple[float, float] = (0.1, 0.12)
+    keep: tuple[float, float] = (0.08, 0.1)
     inputs: Fixed = INPUT_FORMAT
     logits: Fixed = LOGIT_FORMAT
     weight_fraction: int = 2
