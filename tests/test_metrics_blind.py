@@ -20,6 +20,7 @@ from hairtrigger.metrics_blind import (
     roc,
     sum_information,
     truncated_auc,
+    untied,
     weighted_ks,
 )
 
@@ -198,3 +199,17 @@ def test_what_coins_know_of_their_input_by_hand() -> None:
     assert input_information(p) == pytest.approx(2 - 0.8112781)
     with pytest.raises(InputError):
         input_information(p + 1)
+
+
+def test_ties_are_broken_at_random_and_nothing_else_changes() -> None:
+    x = np.array([0.5, 0.1, 0.5, 0.9, 0.5])
+    ranks = untied(x, 1)
+    assert sorted(ranks) == [0, 1, 2, 3, 4]
+    assert (ranks[1], ranks[3]) == (0, 4)
+    assert len({tuple(untied(x, seed)) for seed in range(20)}) > 3
+    constant = untied(np.zeros(20_000), 2)
+    flat = flatness(
+        constant, np.arange(20_000) % 2 == 1, np.arange(20_000), [0, 10_000, 20_000], 0.1
+    )
+    assert flat.background.value == pytest.approx(0.1, abs=0.001)
+    assert flat.dependence < 0.2

@@ -151,6 +151,16 @@ class Flatness:
         return (max(values) - min(values)) / (passed / total) if passed else float("nan")
 
 
+def untied(scores: ArrayLike, seed: int) -> Floats:
+    """Ranks of the scores (events,), those of equal scores at random: any share of the events can
+    then be passed. Raises `InputError`."""
+    x = finite("scores", scores)
+    order = np.lexsort((np.random.default_rng(seed).random(len(x)), x))
+    ranks = np.empty(len(x))
+    ranks[order] = np.arange(len(x))
+    return ranks
+
+
 def flatness(
     scores: ArrayLike,
     signal: ArrayLike,

@@ -138,6 +138,8 @@ def _figures(said: Answers, samples: Samples, seed: int) -> dict[str, s.Estimate
     of_flat = of_test if samples.same_origin is None else scores[test + control :]
     flat_signal, hits = flat.extra["signal"] == 1, flat.column("SPDhits")
 
+    ranks = metrics_blind.untied(of_flat, seed)
+
     def ks(n: NDArray[np.int64]) -> float:
         a, b = n[simulated[n]], n[~simulated[n]]
         return metrics_blind.weighted_ks(of_control[a], of_control[b], weights[a], weights[b])
@@ -145,7 +147,7 @@ def _figures(said: Answers, samples: Samples, seed: int) -> dict[str, s.Estimate
     def pile_up(n: NDArray[np.int64]) -> float:
         edges = samples.pile_up_edges
         return metrics_blind.flatness(
-            of_flat[n], flat_signal[n], hits[n], edges, BACKGROUND
+            ranks[n], flat_signal[n], hits[n], edges, BACKGROUND
         ).dependence
 
     nothing = s.Estimate(None, None, None, 0)

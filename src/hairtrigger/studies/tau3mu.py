@@ -56,7 +56,7 @@ class Tau3muPreset:
 
 SMOKE = Tau3muPreset("smoke", 2048, 2048, 1, (0.3,), 1, 1)
 DEMO = Tau3muPreset("demo", 20_000, 30_000, 8, (0.1, 1.0, 10.0), 2, 2)
-PAPER = Tau3muPreset("paper", 60_000, 100_000, 12, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0), 5, 6)
+PAPER = Tau3muPreset("paper", 60_000, 100_000, 12, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0), 5, 8)
 PRESETS = (SMOKE, DEMO, PAPER)
 
 

@@ -27,8 +27,9 @@ DRAWS = 16
 class Figures:
     """What is measured of one network; ``auc`` and ``truncated_auc`` on candidates as in training,
     ``true_auc`` on signal and background of one origin. ``efficiencies`` in bins of SPDhits at
-    `BACKGROUND`, and ``pile_up``: their `Flatness.dependence`. Information in bits, of networks of
-    coins: the sum over the 32 neurons, and the joint one of the 12 that know most."""
+    `BACKGROUND` (equal scores in random order), and ``pile_up``: their `Flatness.dependence`.
+    Information in bits, of networks of coins: the sum over the 32 neurons, and the joint one of the
+    12 that know most."""
 
     auc: float
     truncated_auc: float
@@ -85,7 +86,7 @@ def judge(model: Any, samples: Samples, seed: int) -> Figures:
         flat_of = samples.same_origin
         true = metrics_blind.auc(flat_of.extra["signal"] == 1, scores(flat_of))
     flat = metrics_blind.flatness(
-        scores(flat_of),
+        metrics_blind.untied(scores(flat_of), seed),
         flat_of.extra["signal"] == 1,
         flat_of.column("SPDhits"),
         samples.pile_up_edges,

@@ -94,9 +94,8 @@ def disco(x: Any, s: Any, source: Source) -> Any:
     (G. Kasieczka and D. Shih, arXiv 2001.05310). Classes count as the numbers that they are."""
     number, known = _known(s, x.dtype)
     weights = known / ops.maximum(ops.sum(known), 1.0)
-    a, b = (_centred(_distances(v), weights) for v in (x, number[:, None]))
-    pairs = weights[:, None] * weights[None, :]
-    both, one, other = (ops.sum(pairs * v) for v in (a * b, a * a, b * b))
+    a, b = (_distances(v) for v in (x, number[:, None]))
+    both, one, other = (_covariance(*pair, weights) for pair in ((a, b), (a, a), (b, b)))
     return both / ops.sqrt(ops.maximum(one * other, 1e-12))
 
 
@@ -106,19 +105,18 @@ def mmd(x: Any, s: Any, source: Source, width: float = 1.0) -> Any:
     (A. Gretton et al., JMLR 13 (2012) 723)."""
     number, known = _known(s, x.dtype)
     every = known / ops.maximum(ops.sum(known), 1.0)
-    kernel = _kernels(x, width)
-    total = 0.0
+    kernel, apart = _kernels(x, width), list[Any]()
     for value in range(source.classes):
         here = known * ops.cast(ops.equal(number, value), x.dtype)
-        apart = here / ops.maximum(ops.sum(here), 1.0) - every
-        total = total + ops.sum(apart[:, None] * apart[None, :] * kernel)
-    return total / source.classes
+        apart.append(here / ops.maximum(ops.sum(here), 1.0) - every)
+    each = ops.stack(apart)
+    return ops.sum(ops.matmul(each, kernel) * each) / source.classes
 
 
 def _kernels(x: Any, width: float) -> Any:
     """Mean (batch, batch) of the kernels. It does not depend on S, so that it is computed once for
     all sources; as each width is twice the one before, one exponential gives all."""
-    squared = _distances(x) ** 2
+    squared = _squared_distances(x)
     scale = ops.stop_gradient(ops.maximum(ops.mean(squared), 1e-9))
     widest = width * BANDWIDTHS[-1]
     one = total = ops.exp(-squared / (2 * widest * widest * scale))
@@ -132,15 +130,22 @@ def _distances(x: Any) -> Any:
     """Euclidean distances (batch, batch); the root is moved off zero, where it has no slope."""
     if x.shape[-1] == 1:
         return ops.abs(x - ops.transpose(x))
+    return ops.sqrt(_squared_distances(x) + 1e-9)
+
+
+def _squared_distances(x: Any) -> Any:
     squares = ops.sum(x * x, axis=-1)
     apart = squares[:, None] + squares[None, :] - 2 * ops.matmul(x, ops.transpose(x))
-    return ops.sqrt(ops.maximum(apart, 0.0) + 1e-9)
+    return ops.maximum(apart, 0.0)
 
 
-def _centred(distances: Any, weights: Any) -> Any:
-    rows = ops.sum(distances * weights[None, :], axis=1)
-    mean = ops.sum(rows * weights)
-    return distances - rows[:, None] - rows[None, :] + mean
+def _covariance(a: Any, b: Any, weights: Any) -> Any:
+    """Squared distance covariance of events with ``weights``, from their distances: the sum of the
+    products of both centred matrices, written out, as one product of large matrices is enough."""
+    rows_a, rows_b = ops.matmul(a, weights), ops.matmul(b, weights)
+    products = ops.sum(weights * ops.matmul(a * b, weights))
+    means = ops.sum(weights * rows_a) * ops.sum(weights * rows_b)
+    return products + means - 2 * ops.sum(weights * rows_a * rows_b)
 
 
 def _task(heads: Heads) -> Loss:

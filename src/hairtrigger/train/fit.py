@@ -32,6 +32,8 @@ Tell = Callable[[str, int, int], None]
 
 History = files.Progress
 
+CHUNK = 8192
+"""Events of which the validation loss is computed at a time, where events do not interact."""
 RISE = 0.4
 """The part of the epochs in which the price of bits rises; the rest lets the network settle."""
 
@@ -129,7 +131,9 @@ def fit(
             if _priced(layer):
                 layer._beta.assign(settings.beta_at(epoch))
         trained = _train_epoch(model, step, data, settings, epoch, tell, what)
-        validated = _validation_loss(model, validation, loss)
+        # A loss of pairs of events means what it does in training, and takes as much memory.
+        size = settings.batch if keep_last else CHUNK
+        validated = _validation_loss(model, validation, loss, size)
         if each:
             each(epoch + 1)
         if not (math.isfinite(trained) and math.isfinite(validated)):
@@ -244,10 +248,9 @@ def _best(losses: tuple[float, ...], ebops: tuple[float, ...], settings: FitSett
     return min(within, key=lambda n: losses[n] + price * ebops[n])
 
 
-def _validation_loss(model: Any, validation: Data, loss: Loss) -> float:
-    """Mean loss over all events of ``validation``, without regularisation."""
+def _validation_loss(model: Any, validation: Data, loss: Loss, size: int) -> float:
+    """Mean loss over all events of ``validation``, ``size`` at a time, without regularisation."""
     outputs = predict(model, validation.inputs, validation.prepare)
-    size = 8192
     parts = [
         np.asarray(loss(validation.targets[n : n + size], outputs[n : n + size]))
         for n in range(0, len(outputs), size)
