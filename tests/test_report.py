@@ -223,3 +223,11 @@ def test_a_model_without_events_and_a_training_of_one_epoch_can_be_drawn():
     assert "<svg" in figures.turn_on([s.Curve("m", 10.0, (3.0, 10.0, 30.0), empty)])
     assert "<svg" in figures.resolution([s.Profile("m", (3.0, 10.0, 30.0), empty)])
     assert "<svg" in figures.training([s.Training("m", (1.0,), (-0.5,), 1.0)])
+
+
+def test_many_stages_alike_stand_together():
+    few = [s.StageTime(f"t{n}", f"Tune: {n}", 1.0) for n in range(6)]
+    many = [s.StageTime(f"s{n}", f"Train: {n}", 2.0) for n in range(7)]
+    found = page.times([*few, *many, s.StageTime("teacher", "Train the teacher", 5.0)])
+    lines = [(f"Tune: {n}", 1.0) for n in range(6)]
+    assert found == [*lines, ("Train: 7 times", 14.0), ("Train the teacher", 5.0)]

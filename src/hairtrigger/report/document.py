@@ -17,7 +17,7 @@ from typing import Any
 from hairtrigger.errors import InputError, StorageError
 from hairtrigger.report import figures
 from hairtrigger.report.goals import Reached
-from hairtrigger.report.page import estimate, share, wall
+from hairtrigger.report.page import estimate, share, times, wall
 from hairtrigger.report.summary import Evaluation, Summary
 from hairtrigger.studies.base import Goal
 
@@ -243,6 +243,6 @@ def sample_table(evaluation: Evaluation) -> str:
 
 def time_table(summary: Summary) -> str:
     """Wall time of each stage."""
-    rows = [(stage.title, wall(stage.seconds)) for stage in summary.stages]
+    rows = [(title, wall(seconds)) for title, seconds in times(summary.stages)]
     total = sum(stage.seconds for stage in summary.stages)
     return table(("stage", "time"), [*rows, ("all", wall(total))])

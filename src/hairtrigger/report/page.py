@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from hairtrigger.report import figures
-from hairtrigger.report.summary import Confusion, Curve, Estimate, Summary
+from hairtrigger.report.summary import Confusion, Curve, Estimate, StageTime, Summary
 
 TEMPLATE = "template.html.j2"
+FEW_ALIKE = 6
+"""Stages whose titles begin alike, of which each has a line of its own."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(
-        number=number, estimate=estimate, share=share, whole=whole, wall=wall
+        number=number, estimate=estimate, share=share, whole=whole, wall=wall, times=times
     )
     page = environment.get_template(TEMPLATE)
     return page.render(
@@ -146,6 +149,19 @@ def whole(count: int) -> str:
 def share(value: float | None) -> str:
     """A share in per cent."""
     return "" if value is None else f"{number(100 * value)}\u202f%"
+
+
+def times(stages: Sequence[StageTime]) -> list[tuple[str, float]]:
+    """Title and seconds of each stage; those of more than `FEW_ALIKE` whose titles begin alike up
+    to a colon ("Train: ...") stand together."""
+    begin = Counter(stage.title.partition(":")[0] for stage in stages)
+    found: dict[str, float] = {}
+    for stage in stages:
+        start = stage.title.partition(":")[0]
+        alike = begin[start] > FEW_ALIKE
+        title = f"{start}: {begin[start]} times" if alike else stage.title
+        found[title] = found.get(title, 0.0) + stage.seconds
+    return list(found.items())
 
 
 def wall(seconds: float) -> str:
