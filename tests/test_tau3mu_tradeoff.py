@@ -41,6 +41,7 @@ def test_findings_by_hand() -> None:
     # The rival's lowest KS is 0.05; coins of that KS or lower reach 0.78 and 0.79 for its 0.775.
     assert found["lead"].value == pytest.approx(0.010)
     assert found["lead"].low < 0.010 < found["lead"].high
+    assert found["lead_drawn"].value is None  # nothing was drawn 16 times here
     assert found["worst"].value == pytest.approx(0.70)
     assert found["rise"].value == pytest.approx(-0.02)  # KS falls all the way, least at the end
     # Seed 1 loses 2.5 % with strength 1, so 0.1 counts; seed 2 does not: 6 and 12 times.
