@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 
 help:
 	@echo "make demo   simulate, train, compile to Verilog, verify and report"
-	@echo "make muon   the muon study as docs/studies/muon.md shows it (two hours; run again to go on)"
+	@echo "make muon   the muon study as docs/studies/muon.md shows it (three hours; run again to go on)"
 	@echo "make tau3mu the tau3mu study as docs/studies/tau3mu.md shows it (hours; run again to go on)"
 	@echo "make test   all quick tests"
 	@echo "make lint   ruff and basedpyright"
@@ -37,6 +37,10 @@ muon: setup
 	$(BIN)/hairtrigger report runs/muon-paper-3 --document docs/studies/muon.md \
 		--with runs/compare-muon-demo-1 --with runs/sweep-muon-demo-1 \
 		--with runs/baseline-muon-demo-1
+	for study in muon_4_rows muon_3_muons; do \
+		$(BIN)/hairtrigger run $$study --preset demo && \
+		$(BIN)/hairtrigger report runs/$$study-demo-1 --document docs/studies/$$study.md || exit 1; \
+	done
 
 tau3mu: setup
 	$(BIN)/hairtrigger run tau3mu --preset paper --clock 200MHz
