@@ -44,7 +44,7 @@ GENERATORS = (
     Generator(PRIMITIVE[32], BITS, 4, 12345),
     Generator(PRIMITIVE[32], BITS, 16, 12345),
 )
-CLOCK = "320 MHz"
+CLOCK = "200 MHz"
 STREAM = 1_000_000
 """Bits of each neuron for the tests of randomness."""
 

@@ -1,4 +1,4 @@
-"""The peer of benchmarks/hepinfo.py, run by the Python of an environment of its own.
+"""The peer of benchmarks/beside_hepinfo.py, run by the Python of an environment of its own.
 
     python hepinfo_peer.py SAMPLES.npz OUTPUTS.npz GAMMA SEED EPOCHS BATCH LEARNING_RATE
 

@@ -38,7 +38,7 @@ _KEEP_HIERARCHY = ("-fno-inline", "-fno-gate", "-fno-dfg")
 # simulation are saved, but it took 48 of 71 s of Verilator for 7 MB of Verilog, and 140 of 175 s
 # for 95,000 additions in 3 MB.
 _NO_ARRAYS, _MOST_WITH_ARRAYS = "-fno-table", 2_000_000
-_BUNDLE_BYTES = 400_000
+_BUNDLE_BYTES = 1_200_000
 _FEW_UNITS = 3
 """With more of them the headers are compiled once, for all."""
 _PORT = re.compile(r"VL_(IN|OUT|INOUT)(?:8|16|64|W|)\(&(\w+),(\d+),(\d+)")

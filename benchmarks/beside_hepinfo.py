@@ -8,7 +8,7 @@ the study. Candidates, inputs, epochs, batch and learning rate are the same; hep
 own. Each is judged as it decides: hepinfo's network of trained coins takes the likelier side at
 inference; ours tosses once, or takes the likelier side.
 
-    python benchmarks/hepinfo.py [--events 20000] [--seeds 2] [--out docs/benchmarks/hepinfo]
+    python benchmarks/beside_hepinfo.py [--events 20000] [--seeds 2] [--out docs/benchmarks/hepinfo]
 
 Needs `make hepinfo`.
 """
@@ -43,7 +43,7 @@ def arranged(samples: tau3mu.Samples) -> dict[str, np.ndarray]:
     return {
         "x": samples.train.inputs,
         "y": np.where(control, 0, signal)[:, None],
-        "s": np.where(control, simulated, signal)[:, None],
+        "s": np.where(control, simulated, signal),
         "judge/test": samples.scaler(samples.test),
         "judge/agreement": samples.scaler(samples.agreement),
         "judge/same_origin": samples.scaler(samples.same_origin),
