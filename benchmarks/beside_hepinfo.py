@@ -6,7 +6,8 @@ it, and signal and background of the training sample carry their own origin (whi
 label there). Ours takes the origin from the control channel alone, and forgets pile-up too, as in
 the study. Candidates, inputs, epochs, batch and learning rate are the same; hepinfo's gamma is its
 own. Each is judged as it decides: hepinfo's network of trained coins takes the likelier side at
-inference; ours tosses once, or takes the likelier side.
+inference; ours tosses once, averages 16 tosses, or takes the likelier side. hepinfo is 0.1.4, with
+the packages of hepinfo-requirements.txt.
 
     python benchmarks/beside_hepinfo.py [--events 20000] [--seeds 2] [--out docs/benchmarks/hepinfo]
 
