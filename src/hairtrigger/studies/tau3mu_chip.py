@@ -40,8 +40,8 @@ class ChipConfig:
     keep: tuple[float, float] = (0.08, 0.1)
     inputs: Fixed = INPUT_FORMAT
     logits: Fixed = LOGIT_FORMAT
-    weight_fraction: int = 2
-    output_fraction: int = 3
+    weight_fraction: int = 1
+    output_fraction: int = 2
     generator: Generator = GENERATOR
     tossed: bool = True
     """Do the neurons toss, or take the likelier side."""
