@@ -109,8 +109,11 @@ def bound(steps: int = 60) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def draw_tradeoff(points: Sequence[Point]) -> str:
     """Six panels as SVG: AUC against blindness three ways, stability, what coins know while they
-    learn, and the efficiency against pile-up. Bars and bands are over seeds."""
+    learn, and the efficiency against pile-up. Bars and bands are over seeds. Two panels begin below
+    the lowest AUC of the plain network and of coins."""
     one_origin = all(point.figures.true_auc is not None for point in points)
+    # A method that has given in would leave no room for the others.
+    floor = min(honest(p.figures) for p in points if p.method in (PLAIN, COINS)) - 0.02
 
     def against(x: Callable[[Figures], float], label: str, *, limit: bool) -> Any:
         def paint(axes: Any) -> None:
@@ -121,6 +124,7 @@ def draw_tradeoff(points: Sequence[Point]) -> str:
                 axes.plot(1 - ks, auc, color=NOISE, linewidth=0.9, label="no score is above")
             axes.set_xlabel(label)
             axes.set_ylabel("AUC, one origin" if one_origin else "AUC")
+            axes.set_ylim(bottom=floor)
 
         return paint
 
