@@ -196,9 +196,10 @@ def _statement(body: Body, place: int, number: int, reads: dict[int, tuple[int, 
             made = f"{_name(body, line.reads[0])} ? {read(1)} : {read(2)}"
         case Step.WRAP:
             x = _name(body, line.reads[0])
-            exact = {8: "int8_t", 16: "int16_t", 32: "int32_t"}
-            if line.n in exact:
-                made = f"({exact[line.n]}){x}"
+            # Not by way of int8_t: a narrower type in a loop makes g++ take more events at a time
+            # than the registers hold, and the loop three times as slow.
+            if line.n == own:
+                made = f"({kind}){x}"
             else:
                 drop = own - line.n
                 return f"const {kind} x{place} = ({kind})((u{kind}){x} << {drop}) >> {drop};"
