@@ -9,6 +9,11 @@ own. Each is judged as it decides: hepinfo's network of trained coins takes the 
 inference; ours tosses once, averages 16 tosses, or takes the likelier side. hepinfo is 0.1.4, with
 the packages of hepinfo-requirements.txt.
 
+So this compares two ways to set the task more than two layers. hepinfo's price falls on the label
+itself in the training sample, and control candidates, which look like signal, are background to it:
+that alone explains a lower AUC, and that it goes with gamma. Neither side was tuned here. The two
+gammas are of different losses. Times are of one busy core.
+
     python benchmarks/beside_hepinfo.py [--events 20000] [--seeds 2] [--out docs/benchmarks/hepinfo]
 
 Needs `make hepinfo`.

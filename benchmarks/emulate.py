@@ -10,11 +10,11 @@ by number.
 `graph.run`, which checks for NaN and shapes, as peers get them (they check nothing). On a machine
 that others use too, the processor time of a build says more than its seconds.
 
-Where one event is not ten times faster than ONNX Runtime: of the 0.55 us of jsc nearly all is the
-call (an empty one takes about 0.4 us). tgc, muon and particles take 10,813, 221,058 and 22,240
-integer steps an event and we do 7, 22 and 6 of them a nanosecond, so there it is arithmetic that is
-left; ONNX Runtime does the same products in vectors of 16 floats with a shorter program. "fails" is
-the peer's own message.
+Where one event is not ten times faster than ONNX Runtime: of the 0.53 us of jsc half is the call
+(an empty one takes 0.28 us). tgc, muon and particles take 10,813, 221,058 and 22,240 integer steps
+an event and we do 7, 23 and 6 of them a nanosecond, so there it is arithmetic that is left; ONNX
+Runtime does the same products in vectors of 16 floats with a shorter program. "fails" is the
+peer's own message.
 
     python benchmarks/emulate.py [--out docs/benchmarks/emulate] [--only NAME] [--peers PYTHON]
 

@@ -48,8 +48,8 @@ def test_in_many_bits_the_graph_is_the_network(trained) -> None:
     p = [still.get_layer(f"hidden{n}_p").output for n in (0, 1)]
     expected, *p = keras.Model(still.input, [still.output, *p]).predict(x, verbose=0)
     clear = np.abs(np.concatenate(p, axis=1) - 0.5).min(axis=1) > 1e-4
-    assert clear.mean() > 0.5
-    np.testing.assert_allclose(logits[clear], expected[clear, :2], atol=0.01)
+    assert clear.mean() > 0.8
+    np.testing.assert_allclose(logits[clear], expected[clear, :2], atol=1e-3)
 
 
 @pytest.mark.slow

@@ -196,8 +196,7 @@ def _statement(body: Body, place: int, number: int, reads: dict[int, tuple[int, 
             made = f"{_name(body, line.reads[0])} ? {read(1)} : {read(2)}"
         case Step.WRAP:
             x = _name(body, line.reads[0])
-            # Not by way of int8_t: a narrower type in a loop makes g++ take more events at a time
-            # than the registers hold, and the loop three times as slow.
+            # Not by way of int8_t: with such casts a published network ran 2.5 times as slowly.
             if line.n == own:
                 made = f"({kind}){x}"
             else:
