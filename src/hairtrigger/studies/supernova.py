@@ -1,0 +1,194 @@
+"""The low-energy trigger of a liquid-argon detector: 480 wires, 64 ticks, every 32 us a decision.
+
+The decision: does an image hold a neutrino interaction, rather than noise and radioactive decays?
+The first output of the network is its logit; an image is kept where that is not below a cut, which
+is chosen on noise images of their own for a wanted rate of fakes. Other outputs say of what type
+the interaction is, and where the electron goes.
+
+    supernova_front.py     from raw ticks to pixels (supernova_front_graph.py: as a circuit)
+    supernova_samples.py   images, and what conventional triggers say of them
+    supernova_networks.py  the networks
+    supernova_baseline.py  the conventional triggers
+    supernova_metrics.py   figures; supernova_burst.py: of a trigger on bursts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hairtrigger.detectors.lartpc_config import CLASSES, TICKS
+from hairtrigger.errors import InputError
+from hairtrigger.studies import supernova_networks as networks
+from hairtrigger.studies.base import Trained
+from hairtrigger.studies.supernova_front import FrontConfig
+from hairtrigger.studies.supernova_samples import Sample, joined, network_input
+from hairtrigger.train import Data, FitSettings, Head, Heads, Kind, fit, predict, truth_loss
+from hairtrigger.train.fit import Tell
+
+FRONT = FrontConfig(threshold=30)
+"""Pixels of 4 ticks and 4 wires; 30 counts leave 0.3 % of the pixels of a noise image."""
+IMAGE = (TICKS // FRONT.block[0], FRONT.columns)
+"""Rows and columns of pixels."""
+SIGNALS = CLASSES[1:]
+HEADS: Heads = (
+    Head("signal", Kind.BINARY),
+    Head("type", Kind.CLASSES, size=len(SIGNALS), weight=0.3),
+    Head("drift", Kind.VALUE, weight=0.1, elbow=0.5),
+    Head("wires", Kind.VALUE, weight=0.1, elbow=0.5),
+)
+"""Interaction or noise; which of `SIGNALS`; direction cosines of the electron along the drift and
+across the wires."""
+OUTPUTS = 1 + len(SIGNALS) + 2
+CLEAR_MEV = 2.0
+"""Images with less of an interaction are neither signal nor noise to the training."""
+POINTING_MEV = 5.0
+"""A direction is asked for from here on."""
+
+
+@dataclass(frozen=True)
+class SupernovaPreset:
+    """How large a run is: images of each kind of signal, and of noise.
+
+    ``pool_noise``: of which the hardest train the network; ``cut_noise``: that choose the cut;
+    ``test_noise``: that count fakes. ``fake_rate``: images of noise that may pass, as a share.
+    """
+
+    name: str
+    train_signal: int
+    validation_signal: int
+    test_signal: int
+    pool_noise: int
+    validation_noise: int
+    cut_noise: int
+    test_noise: int
+    fake_rate: float
+    float_epochs: int
+    student_epochs: int
+    chain_images: int
+    batch: int = 256
+    float_rate: float = 4e-3
+    student_rate: float = 3e-3
+    beta: tuple[float, float] = (1e-7, 1e-6)
+
+
+SMOKE = SupernovaPreset("smoke", 1024, 512, 512, 2048, 1024, 2048, 2048, 1e-2, 1, 1, 4)
+DEMO = SupernovaPreset("demo", 8192, 1024, 4096, 49152, 4096, 49152, 98304, 1e-4, 6, 4, 64)
+PAPER = SupernovaPreset(
+    "paper", 40_960, 4096, 20_480, 512_000, 20_480, 1_024_000, 3_072_000, 1e-6, 10, 10, 1024
+)
+PRESETS = (SMOKE, DEMO, PAPER)
+
+
+def preset_named(name: str) -> SupernovaPreset:
+    """Raises `InputError` naming those there are."""
+    for preset in PRESETS:
+        if preset.name == name:
+            return preset
+    known = ", ".join(preset.name for preset in PRESETS)
+    raise InputError(f"supernova has no preset {name!r}.", f"Choose one of: {known}.")
+
+
+def sizes(preset: SupernovaPreset) -> dict[str, tuple[str, int]]:
+    """Kind and number of images of each sample of a run, by its name."""
+    found: dict[str, tuple[str, int]] = {}
+    for part in ("train", "validation", "test"):
+        count = getattr(preset, f"{part}_signal")
+        found |= {f"{part}_{kind}": (kind, count) for kind in SIGNALS}
+    for part in ("pool", "validation", "cut", "test"):
+        found[f"{part}_noise"] = ("noise", getattr(preset, f"{part}_noise"))
+    return found
+
+
+def targets(truth: NDArray[Any]) -> NDArray[np.float32]:
+    """What a network learns (n, heads): of images of little energy only that they are no matter."""
+    kind, visible = truth["kind"], truth["visible_mev"]
+    signal = kind > 0
+    found = np.full((len(truth), len(HEADS)), np.nan, dtype=np.float32)
+    found[~signal, 0] = 0
+    clear = signal & (visible >= CLEAR_MEV)
+    found[clear, 0] = 1
+    found[clear, 1] = kind[clear] - 1
+    points = clear & (visible >= POINTING_MEV) & (kind < len(SIGNALS))  # the last kind has none
+    found[points, 2] = truth["direction"][points, 0]
+    found[points, 3] = truth["direction"][points, 2]
+    return found
+
+
+def data(sample: Sample) -> Data:
+    """Pixels and targets of a sample, for training."""
+    return Data(sample.packed, targets(sample.truth), network_input)
+
+
+def train_float(
+    preset: SupernovaPreset,
+    signal: Sample,
+    noise: Sample,
+    validation: Sample,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    progress: Tell | None = None,
+) -> Trained:
+    """The float network, from all signal and as much noise as signal."""
+    model = _seeded(networks.build_float, seed)
+    train = joined([signal, noise.select(slice(0, len(signal)))])
+    settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
+    how: dict[str, Any] = {"checkpoint": checkpoint, "progress": progress}
+    history = fit(
+        model, data(train), data(validation), truth_loss(HEADS), settings, what="train float", **how
+    )
+    return Trained(model, history)
+
+
+def hardest(model: Any, noise: Sample, count: int, seed: int) -> Sample:
+    """Noise to train on: half the ``count`` that a network takes for signal most, half any."""
+    said = predict(model, noise.packed, network_input)[:, 0]
+    order = np.argsort(-said, kind="stable")
+    hard, rest = order[: count // 2], order[count // 2 :]
+    some = np.random.default_rng(seed).permutation(rest)[: count - count // 2]
+    return noise.select(np.sort(np.concatenate([hard, some])))
+
+
+def train_student(
+    preset: SupernovaPreset,
+    start: Any,
+    signal: Sample,
+    noise: Sample,
+    validation: Sample,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    progress: Tell | None = None,
+) -> Trained:
+    """The network for the chip, from the weights of a float one, against the noise that is hardest
+    for that."""
+    model = _seeded(networks.build_student, seed)
+    networks.start_from_float(start, model)
+    train = joined([signal, hardest(start, noise, len(signal), seed)])
+    settings = FitSettings(
+        preset.student_epochs, preset.batch, preset.student_rate, seed, preset.beta
+    )
+    how: dict[str, Any] = {"checkpoint": checkpoint, "progress": progress}
+    history = fit(
+        model,
+        data(train),
+        data(validation),
+        truth_loss(HEADS),
+        settings,
+        what="train student",
+        **how,
+    )
+    return Trained(model, history)
+
+
+def _seeded(build: Callable[..., Any], seed: int) -> Any:
+    from hairtrigger.frontends.keras_file import import_keras
+
+    import_keras().utils.set_random_seed(seed)
+    return build(IMAGE, OUTPUTS)
