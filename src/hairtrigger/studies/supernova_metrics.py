@@ -229,37 +229,40 @@ def confusion_shares(
     )
 
 
-def mean_efficiency(curve: TurnOn, energies_mev: ArrayLike, level: float = LEVEL) -> Fraction:
-    """The efficiency of a spectrum of interactions, from a turn-on curve of another one.
+def mean_efficiency(curve: TurnOn, energies_mev: ArrayLike, level: float = LEVEL) -> Scaled:
+    """The efficiency for a spectrum of interactions, from a turn-on curve of another one.
 
     ``energies_mev``: visible energies drawn from the spectrum; those outside the curve's bins count
-    as missed. The weights w of the bins are taken as known, so the variance is sum w^2 p (1 - p) /
-    n; the answer carries the Wilson interval of a sample with that variance. Raises `InputError`
-    where a bin with weight has no events.
+    as missed. The weights w of the bins are taken as known: the variance is sum w^2 p (1 - p) / n,
+    and the interval that of `fraction` for as many events as would have it. There p counts one event
+    more that passed and one more that did not, since a bin that all passed is not exact. Raises
+    `InputError` where a bin with weight has no events.
     """
     energies = finite("energies_mev", energies_mev)
     if not energies.size:
         raise InputError("There are no energies.", "Draw some from the spectrum.")
-    # The last bin is open on the right, as turn_on has it.
     edges = np.asarray(curve.edges)
     place = np.searchsorted(edges, energies, side="right") - 1
     inside = (place >= 0) & (place < len(curve.points))
     weights = np.bincount(place[inside], minlength=len(curve.points)) / energies.size
-    empty = [k for k, w in enumerate(weights) if w > 0 and not curve.points[k].total]
-    if empty:
-        k = empty[0]
+    share = smooth = spread = 0.0
+    for k in np.flatnonzero(weights).tolist():
+        weight, point = float(weights[k]), curve.points[k]
+        if not point.total:
+            raise InputError(
+                f"No event was judged between {edges[k]:g} and {edges[k + 1]:g} MeV, where the "
+                "spectrum has some.",
+                "Give wider bins or more events.",
+            )
+        p = (point.passed + 1) / (point.total + 2)
+        share += weight * point.value
+        smooth += weight * p
+        spread += weight**2 * p * (1 - p) / point.total
+    if not spread:
         raise InputError(
-            f"No event was judged between {edges[k]:g} and {edges[k + 1]:g} MeV, where the "
-            "spectrum has some.",
-            "Give wider bins or more events.",
+            "No energy of the spectrum lies in a bin of the turn-on curve.",
+            f"Give a curve that reaches from {energies.min():g} to {energies.max():g} MeV.",
         )
-    share = spread = 0.0
-    for weight, point in zip(weights, curve.points, strict=True):
-        if weight > 0:
-            # One event more of each outcome, so that a bin all of which passed is not exact.
-            p = (point.passed + 1) / (point.total + 2)
-            share += weight * point.value
-            spread += weight**2 * p * (1 - p) / point.total
-    tempered = min(max(share, 1 / (energies.size + 2)), 1 - 1 / (energies.size + 2))
-    total = max(1, round(tempered * (1 - tempered) / spread))
-    return fraction(min(total, round(share * total)), total, level)
+    total = max(1, int(smooth * (1 - smooth) / spread))
+    found = fraction(round(share * total), total, level)
+    return Scaled(share, min(found.low, share), max(found.high, share), level)
