@@ -131,11 +131,11 @@ def _lower(
 
 
 def _slabs(t: TensorType, interval: int, axis: int | None) -> Slabs:
-    """How an input enters; what is no image enters whole, but for long vectors."""
+    """How an input enters; a vector enters whole but where an axis is asked for."""
     rank = len(t.shape)
     image = range(max(1, rank - 1) if rank != 2 else 2)
     longest = max(image, key=lambda n: t.shape[n], default=0) if rank else 0
-    if interval == 1 or rank < 2:
+    if interval == 1 or rank < 2 and (axis is None or not rank):
         return Slabs(np.arange(t.size).reshape(1, -1))
     return Slabs.of(t.shape, interval, longest if axis is None else axis)
 

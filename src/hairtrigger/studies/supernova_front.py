@@ -3,7 +3,7 @@
 Integers only, tick by tick, as they arrive from 480 wires read every 512 ns:
 
 1. **Pedestal** of each wire, a running median: every tick moves it by one LSB towards the sample
-   (the frugal estimate that DUNE's trigger primitives use too). Rounded to a count, it is taken off.
+   (the frugal estimate that trigger primitives use too). Rounded to a count, it is taken off.
 2. **Coherent noise.** For each front-end board the mean of what is left, each wire clipped to about
    3 sigma so that signals do not count, is taken off its wires.
 3. **Matched filter** along ticks: a symmetric FIR with small integer taps, near the pulse's shape.
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -295,11 +296,29 @@ def _filtered(
 
 
 def _board_means(config: FrontConfig, left: NDArray[np.int32]) -> NDArray[np.int32]:
-    """For each wire the mean of its board's clipped counts, rounded half up."""
+    """For each wire the mean of its board's clipped counts, rounded, halves towards zero."""
     most = (1 << config.clip_bits) - 1
     boards = np.clip(left, -most, most).reshape(len(left), config.boards, config.board)
     total = boards.sum(axis=-1, dtype=np.int32)
-    return np.repeat((2 * total + config.board) // (2 * config.board), config.board, axis=-1)
+    code, fraction = reciprocal(config.board, config.board * most)
+    means = (total * code + ((1 << fraction) >> 1)) >> fraction
+    return np.repeat(means, config.board, axis=-1)
+
+
+@lru_cache
+def reciprocal(divisor: int, reach: int) -> tuple[int, int]:
+    """The coarsest number ``code * 2**-fraction`` by which a product, rounded half up, is the
+    quotient by ``divisor`` rounded to the nearest, halves towards zero, for all integers from
+    ``-reach`` to ``reach``. Tried for each of them, not argued.
+    """
+    numbers = np.arange(-reach, reach + 1, dtype=np.int64)
+    exact = np.sign(numbers) * ((2 * abs(numbers) + divisor - 1) // (2 * divisor))
+    for fraction in range(41):
+        code = (1 << fraction) // divisor  # a little too small, so that halves go to zero
+        half = (1 << fraction) >> 1
+        if code and np.array_equal((numbers * code + half) >> fraction, exact):
+            return code, fraction
+    raise InputError(f"No reciprocal of {divisor} is exact up to {reach}.", "Use smaller boards.")
 
 
 def _pooled_wires(config: FrontConfig, values: NDArray[np.int16]) -> Ints:
