@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hairtrigger.pipeline import STAGES, Stage, Workplace
+from hairtrigger.pipeline import PACKAGE, STAGES, Stage, Workplace
 from hairtrigger.records import read_record, to_text
 from hairtrigger.runs.chip import Goal, graph_stages, write_conversion
 from hairtrigger.runs.gather import Report, finish, origin_of
@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 
 STUDY = "supernova"
 RIVALS, TRIGGER, CUTS = "rivals.json", "trigger", "cuts.json"
-SIMULATION = (
-    "detectors/lartpc.py",
-    "detectors/lartpc_config.py",
-    "detectors/lartpc_response.py",
-    "detectors/lartpc_noise.py",
-    "detectors/lartpc_events.py",
-)
+SIMULATION = tuple(f"detectors/{p.name}" for p in sorted((PACKAGE / "detectors").glob("lartpc*.py")))
 FRONT = ("fixed.py", "studies/supernova_front.py", "studies/supernova_samples.py")
 CONVENTIONAL = (
     "studies/supernova_rivals.py",
