@@ -21,7 +21,6 @@ import numpy as np
 from hairtrigger.detectors import lartpc_events
 from hairtrigger.detectors.lartpc_blocks import (
     BLOCK_TICKS,
-    Radiologicals,
     background,
     digitise,
     events_rng,
@@ -119,29 +118,77 @@ def simulate(
     return LartpcImages(out, truth, config, seed)
 
 
+def simulate_given(
+    events: lartpc_events.Events,
+    *,
+    seed: int,
+    config: LartpcConfig | None = None,
+    kind: str = "nue_cc",
+    threads: int | None = None,
+) -> LartpcImages:
+    """Images of given events, one each, as `simulate` makes them: of a file of MARLEY, say.
+
+    ``kind``: the class that the truth names. Raises InputError as `simulate` does.
+    """
+    seed, config = whole("seed", seed, 0), checked(config)
+    threads = processors() if threads is None else whole("threads", threads, 1)
+    if kind not in CLASSES:
+        raise InputError(f"kind = {kind!r} is no class", f"give one of {', '.join(CLASSES)}")
+    n = len(events.neutrino_mev)
+    out = np.empty((n, TICKS, config.wires), np.uint16)
+    truth = np.empty(n, TRUTH_DTYPE)
+
+    def fill(block: int) -> None:
+        part = slice(block * BLOCK_IMAGES, min((block + 1) * BLOCK_IMAGES, n))
+        chosen = lartpc_events.take(events, part)
+        canvas, told = _start(block, seed, kind, config)
+        rng = events_rng(seed, block, KINDS.index(kind))
+        _put(canvas, told, chosen, rng, config)
+        counts = digitise(canvas, block * BLOCK_TICKS, config)
+        out[part] = counts.reshape(BLOCK_IMAGES, TICKS, -1)[: part.stop - part.start]
+        truth[part] = told[: part.stop - part.start]
+
+    run(fill, range(-(-n // BLOCK_IMAGES)), threads)
+    return LartpcImages(out, truth, config, seed)
+
+
 def _block(block: int, seed: int, kind: str, config: LartpcConfig) -> tuple[np.ndarray, np.ndarray]:
     """The images and the truth of one block."""
-    canvas, found = background(block, seed, config)
-    truth = np.zeros(BLOCK_IMAGES, TRUTH_DTYPE)
-    truth["n_radiological"] = _decays_per_image(found)
+    canvas, truth = _start(block, seed, kind, config)
     if kind != "noise":
-        name = "other" if kind in ("muon", "michel") else kind
-        truth["kind"] = CLASSES.index(name)
         rng = events_rng(seed, block, KINDS.index(kind))
         events = lartpc_events.draw(kind, rng, BLOCK_IMAGES, config)
-        vertices = draw_vertices(rng, BLOCK_IMAGES, TICKS, config)
-        arrivals = drift(events.deposits, vertices, config)
-        add_signal(canvas, arrivals.event, arrivals, TICKS, config)
-        for field in ("neutrino_mev", "electron_mev", "direction", "neutrino_direction"):
-            truth[field] = getattr(events, field)
-        _tell_visible(truth, arrivals)
+        _put(canvas, truth, events, rng, config)
     counts = digitise(canvas, block * BLOCK_TICKS, config)
     return counts.reshape(BLOCK_IMAGES, TICKS, config.wires), truth
 
 
-def _decays_per_image(found: Radiologicals) -> np.ndarray:
+def _start(block: int, seed: int, kind: str, config: LartpcConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Noise and radiologicals of a block before digitisation, and its truth so far."""
+    canvas, found = background(block, seed, config)
+    truth = np.zeros(BLOCK_IMAGES, TRUTH_DTYPE)
     image = (found.decays.vertices.tick // TICKS).astype(np.int64)
-    return np.minimum(np.bincount(image, minlength=BLOCK_IMAGES)[:BLOCK_IMAGES], 255)
+    counted = np.bincount(np.minimum(image, BLOCK_IMAGES - 1), minlength=BLOCK_IMAGES)
+    truth["n_radiological"] = np.minimum(counted, 255)
+    truth["kind"] = CLASSES.index("other" if kind in ("muon", "michel") else kind)
+    return canvas, truth
+
+
+def _put(
+    canvas: np.ndarray,
+    truth: np.ndarray,
+    events: lartpc_events.Events,
+    rng: np.random.Generator,
+    config: LartpcConfig,
+) -> None:
+    """One event into each image, from the first on, each at a place of its own."""
+    n = len(events.neutrino_mev)
+    vertices = draw_vertices(rng, n, TICKS, config)
+    arrivals = drift(events.deposits, vertices, config)
+    add_signal(canvas, arrivals.event, arrivals, TICKS, config)
+    for field in ("neutrino_mev", "electron_mev", "direction", "neutrino_direction"):
+        truth[field][:n] = getattr(events, field)
+    _tell_visible(truth, arrivals)
 
 
 def _tell_visible(truth: np.ndarray, arrivals: Arrivals) -> None:

@@ -33,7 +33,7 @@ _LOW_LEVELS = np.array(
 )
 _PARITY_COST, _SPIN_COST = 0.1, 0.003
 
-_NUCLEON_SHARE, _PROTON_SHARE, _PROTON_RECOMBINATION = 0.7, 0.4, 0.35
+_NUCLEON_SHARE, _PROTON_SHARE, PROTON_RECOMBINATION = 0.7, 0.4, 0.35
 """Of states that may: how many lose a nucleon, how many of these a proton, and what recombination
 leaves of its charge (assumed). Neutrons leave without a trace."""
 
@@ -57,6 +57,20 @@ class Events:
     electron_mev: np.ndarray
     direction: np.ndarray
     neutrino_direction: np.ndarray
+
+
+def take(events: Events, part: slice) -> Events:
+    """The events of a slice with step 1, numbered from 0."""
+    deposits = events.deposits.select(
+        (events.deposits.event >= part.start) & (events.deposits.event < part.stop)
+    )
+    return Events(
+        Deposits(deposits.event - part.start, deposits.position, deposits.mev, deposits.electrons),
+        events.neutrino_mev[part],
+        events.electron_mev[part],
+        events.direction[part],
+        events.neutrino_direction[part],
+    )
 
 
 def draw(kind: str, rng: np.random.Generator, n: int, config: LartpcConfig) -> Events:
@@ -120,7 +134,7 @@ def _deexcite(
     left[breaks] -= spectra.SEPARATION_MEV + kinetic
     proton = rng.random(len(kinetic)) < _PROTON_SHARE
     at = event[breaks][proton]
-    protons = deposit(at, np.zeros((len(at), 3)), kinetic[proton], _PROTON_RECOMBINATION, config)
+    protons = deposit(at, np.zeros((len(at), 3)), kinetic[proton], PROTON_RECOMBINATION, config)
 
     made = []
     now, energy = event, left

@@ -104,7 +104,7 @@ def kernels(config: LartpcConfig) -> np.ndarray:
     """Counts per electron, float32 (IMPACTS, SUBTICKS, 2 SIDE + 1 wires, KERNEL_TICKS).
 
     Entry (i, s): electrons (i + 0.5) / IMPACTS - 0.5 pitches from the middle wire, that arrive
-    (s + 0.5) / SUBTICKS of a tick after the start of tick number BEFORE; sampled at starts of ticks.
+    (s + 0.5) / SUBTICKS of a tick after the start of tick BEFORE; sampled at starts of ticks.
     """
     table = np.zeros((IMPACTS, SUBTICKS, 2 * SIDE + 1, KERNEL_TICKS), np.float32)
     for i in range(IMPACTS):

@@ -18,8 +18,8 @@ ALPHA = 1 / 137.036
 CC_THRESHOLD_MEV = 1.504
 """nu_e + 40Ar -> e + 40K: neutrino less kinetic energy of the electron, to the ground state."""
 
-# Levels of 40K (MeV) and their strengths in nu_e capture, after Bhattacharya et al., Phys. Rev. C 58
-# (1998) 3677, rounded; the one at 4.38 is the isobaric analogue (Fermi) state
+# Levels of 40K (MeV) and their strengths in nu_e capture, after Bhattacharya et al., Phys. Rev. C
+# 58 (1998) 3677, rounded; the one at 4.38 is the isobaric analogue (Fermi) state
 ANALOGUE = 4.384
 LEVELS = np.array(
     [

@@ -49,7 +49,7 @@ arrives, ``first_tick`` and ``last_tick`` of what is visible, ``wire`` of the ve
 lartpc.TRUTH_DTYPE, with ``visible_mev`` of the whole event."""
 
 _INJECTED = 64
-"""Part of a block's random numbers for events at given ticks; the times of others are one below."""
+"""Random numbers of events at given ticks: this part, of the number of the event in the list."""
 
 
 @dataclass(frozen=True)
