@@ -1,7 +1,7 @@
 """Cells that hold a value from clock to clock: what steers a folded design, and what adds up in it.
 
-Only `Hold`, `Running` and `Fresh` have a reset. The others begin anew where their ``start`` is 1, so what
-they held before does not matter.
+Only `Hold`, `Running` and `Fresh` have a reset. The others begin anew where their ``start`` is 1,
+so what they held before does not matter.
 """
 
 from __future__ import annotations
