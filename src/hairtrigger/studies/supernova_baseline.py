@@ -38,6 +38,7 @@ from hairtrigger.studies.supernova_metrics import Cut, cut_at, pass_rate
 
 States = State | Mapping[Finder, State]
 """One state, or one for each finder: `hairtrigger.studies.supernova_hits.settle` makes them."""
+THRESHOLD, ABSRS, ADJACENT = Threshold(), AbsRunningSum(), Adjacent()
 AT_A_TIME = 16 * CHUNK
 """Images whose hits are clustered together."""
 
@@ -46,8 +47,8 @@ AT_A_TIME = 16 * CHUNK
 class Clusters:
     """Score: the largest ADC sum of a cluster that has ``min_hits`` hits or more."""
 
-    finder: Finder = Threshold()
-    clustering: Clustering = Adjacent()
+    finder: Finder = THRESHOLD
+    clustering: Clustering = ADJACENT
     min_hits: int = 1
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class Sums:
     """Score: the largest ADC sum of all hits in a sliding window of ``wires`` x ``ticks``; None is
     as large as the image."""
 
-    finder: Finder = Threshold()
+    finder: Finder = THRESHOLD
     wires: int | None = None
     ticks: int | None = None
 
@@ -94,14 +95,14 @@ def describe(trigger: Trigger) -> str:
         return f"{found}, sum of {' x '.join(sizes) if sizes else 'the image'}"
     how = trigger.clustering
     if isinstance(how, Adjacent):
-        linked = f"adjacent ({how.wires} wires, {how.ticks} ticks)"
+        linked = f"adjacent {how.wires} x {how.ticks}"
     else:
-        linked = f"DBSCAN ({how.eps:g}, {how.minimum})"
-    return f"{found}, {linked}, {trigger.min_hits} hits or more"
+        linked = f"DBSCAN {how.eps:g}, {how.minimum}"
+    return f"{found}, {linked}, hits >= {trigger.min_hits}"
 
 
 def ladder(
-    finders: Sequence[Finder] = (Threshold(), AbsRunningSum()),
+    finders: Sequence[Finder] = (THRESHOLD, ABSRS),
     gaps: Sequence[tuple[int, int]] = ((1, 4), (2, 8)),
     most_hits: int = 6,
     windows: Sequence[tuple[int | None, int | None]] = ((None, None), (20, None), (20, 32)),

@@ -234,9 +234,9 @@ def mean_efficiency(curve: TurnOn, energies_mev: ArrayLike, level: float = LEVEL
 
     ``energies_mev``: visible energies drawn from the spectrum; those outside the curve's bins count
     as missed. The weights w of the bins are taken as known: the variance is sum w^2 p (1 - p) / n,
-    and the interval that of `fraction` for as many events as would have it. There p counts one event
-    more that passed and one more that did not, since a bin that all passed is not exact. Raises
-    `InputError` where a bin with weight has no events.
+    and the interval that of `fraction` for as many events as would have it. There p counts one
+    event more that passed and one more that did not, since a bin that all passed is not exact.
+    Raises `InputError` where a bin with weight has no events.
     """
     energies = finite("energies_mev", energies_mev)
     if not energies.size:
