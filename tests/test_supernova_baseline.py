@@ -269,6 +269,19 @@ def _row(state, k):
     return State(*(getattr(state, name)[k : k + 1] for name in State.__dataclass_fields__))
 
 
+def test_named_triggers_judge_images_as_they_are_made():
+    images = sample(6, 10, pulses=1)
+    triggers = {"clusters": Clusters(), "sums": Sums(AbsRunningSum(), 20, 32)}
+    pedestals = np.full(WIRES, float(PEDESTAL))
+    found = baseline.scorer(triggers, 21)(images, pedestals)
+    assert list(found) == ["clusters", "sums"]
+    for name, trigger in triggers.items():
+        assert (found[name] == baseline.scores(trigger, images, STATE)).all()
+    with pytest.raises(InputError, match="no pedestal of its sum"):
+        baseline.scorer(triggers)
+    assert baseline.scorer({"clusters": Clusters()})(images, pedestals)["clusters"].any()
+
+
 def test_a_stream_is_scored_by_the_same_triggers():
     images = np.full((6, 64, WIRES), PEDESTAL, np.uint16)
     images[1, 20:26, 100:103] += 200

@@ -56,8 +56,7 @@ def test_a_cut_is_the_lowest_that_keeps_the_rate(noise, rate):
 def test_the_rate_elsewhere_is_not_above_what_was_asked():
     rng = np.random.default_rng(1)
     true = [
-        1 - NormalDist().cdf(metrics.cut_at(rng.normal(size=2000), 0.01).value)
-        for _ in range(400)
+        1 - NormalDist().cdf(metrics.cut_at(rng.normal(size=2000), 0.01).value) for _ in range(400)
     ]
     # The expectation of the k-th highest of n is k / (n + 1).
     assert np.mean(true) == pytest.approx(20 / 2001, abs=4 * np.std(true) / 20)

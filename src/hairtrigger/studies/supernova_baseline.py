@@ -5,6 +5,9 @@
     values = scores(best.trigger, images, state)    # int64, larger = more like a signal
     passed = values >= best.cut.value
 
+    judge = scorer({"clusters": best.trigger}, settled.sum_pedestal)
+    named = judge(images, pedestals)                # of samples while they are made
+
 The images to tune on must not be those to judge by.
 """
 
@@ -154,6 +157,29 @@ def scores_of(
         if progress is not None:
             progress(end, len(images))
     return found
+
+
+def scorer(
+    triggers: Mapping[str, Trigger], sum_pedestal: ArrayLike = 0
+) -> Callable[[ArrayLike, ArrayLike], dict[str, NDArray[np.int64]]]:
+    """A function of images and their pedestals [ADC] that gives the scores of named triggers.
+
+    Pedestals (wires,) or (images, wires), at which each image begins. ``sum_pedestal``: those of
+    the running sum, (wires,) or one number, which `hairtrigger.studies.supernova_hits.settle` finds
+    in noise. From 0, which is refused, the threshold of `AbsRunningSum` would be lower than asked.
+    """
+    needs = [t for t in triggers.values() if isinstance(t.finder, AbsRunningSum)]
+    if needs and not np.all(np.asarray(sum_pedestal) > 0):
+        raise InputError(
+            f"{needs[0].finder} has no pedestal of its sum to begin at.",
+            "Give settle(finder, noise).sum_pedestal.",
+        )
+
+    def judge(images: ArrayLike, pedestals: ArrayLike) -> dict[str, NDArray[np.int64]]:
+        found = scores_of(list(triggers.values()), images, State.at(pedestals, sum_pedestal))
+        return dict(zip(triggers, found, strict=True))
+
+    return judge
 
 
 def scores_of_hits(

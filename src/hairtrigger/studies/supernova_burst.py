@@ -189,7 +189,9 @@ def _background_hz(fake_rate: float, burst: Burst) -> float:
 # --- bursts --------------------------------------------------------------------------------------
 
 
-def efficiency(interactions: float, share: float, triggers: int, rate_hz: float, burst: Burst):
+def efficiency(
+    interactions: float, share: float, triggers: int, rate_hz: float, burst: Burst
+) -> float:
     """The chance that a burst of ``interactions``, each passing with chance ``share``, with
     background of ``rate_hz``, makes ``triggers`` in the window that begins with the burst.
 
