@@ -13,6 +13,7 @@ from hairtrigger.errors import InputError
 from hairtrigger.metrics import fraction
 from hairtrigger.studies import supernova_burst as bursts
 from hairtrigger.studies.supernova_burst import Burst, Profile
+from hairtrigger.studies.supernova_metrics import roc
 
 PUBLISHED_WAY = Burst(rule="each", profile=None)
 
@@ -201,6 +202,21 @@ def test_none_seen_is_the_upper_limit():
     # A trigger that hardly sees anything: its bad end finds no burst.
     hopeless = bursts.burst_curve("m", fakes, fraction(1, 100_000), [10])
     assert math.isinf(hopeless.for_goal.high)
+
+
+def test_the_best_cut_is_the_best_of_all():
+    rng = np.random.default_rng(6)
+    curve = roc(rng.exponential(1, 200_000), rng.exponential(8, 2000), points=40)
+    for least in (0, 1, 10):
+        cut, interactions = bursts.best_cut(curve, fewest_fakes=least)
+        numbers = {
+            c: bursts.interactions_for(f.value if f.passed else f.high, e.value)
+            for c, f, e in zip(curve.cuts, curve.fakes, curve.efficiencies, strict=True)
+            if f.passed >= least and f.value < 0.1
+        }
+        assert interactions == min(numbers.values()) == numbers[cut]
+    with pytest.raises(InputError, match="No point of the ROC curve"):
+        bursts.best_cut(roc([0.0, 1.0], [0.5, 2.0]))
 
 
 def test_most_in_a_window():

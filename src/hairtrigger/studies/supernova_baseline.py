@@ -41,7 +41,8 @@ from hairtrigger.studies.supernova_metrics import Cut, cut_at, pass_rate
 
 States = State | Mapping[Finder, State]
 """One state, or one for each finder: `hairtrigger.studies.supernova_hits.settle` makes them."""
-THRESHOLD, ABSRS, ADJACENT = Threshold(), AbsRunningSum(), Adjacent()
+THRESHOLD, ABSRS, LOW = Threshold(), AbsRunningSum(), Threshold(40)
+ADJACENT = Adjacent()
 AT_A_TIME = 16 * CHUNK
 """Images whose hits are clustered together."""
 
@@ -105,13 +106,17 @@ def describe(trigger: Trigger) -> str:
 
 
 def ladder(
-    finders: Sequence[Finder] = (THRESHOLD, ABSRS),
-    gaps: Sequence[tuple[int, int]] = ((1, 4), (2, 8)),
+    finders: Sequence[Finder] = (THRESHOLD, ABSRS, LOW),
+    gaps: Sequence[tuple[int, int]] = ((1, 4), (2, 8), (4, 16)),
     most_hits: int = 6,
-    windows: Sequence[tuple[int | None, int | None]] = ((None, None), (20, None), (20, 32)),
+    windows: Sequence[tuple[int | None, int | None]] = ((None, None), (40, None), (20, 32)),
 ) -> tuple[Trigger, ...]:
     """The triggers that a study tunes over: clusters of 1 to ``most_hits`` hits, adjacent with the
-    ``gaps`` (wires, ticks) or of DBSCAN, and sums in ``windows`` (wires, ticks)."""
+    ``gaps`` (wires, ticks) or of DBSCAN, and sums in ``windows`` (wires, ticks).
+
+    The published thresholds come first, and the first of equals is taken; a lower one is there so
+    that a network is not compared with a threshold that simply was too high.
+    """
     ways: list[Clustering] = [*(Adjacent(*gap) for gap in gaps), Dbscan()]
     found: list[Trigger] = []
     for finder in finders:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from hairtrigger.errors import InputError
 from hairtrigger.metrics import LEVEL, Fraction, fraction
-from hairtrigger.studies.supernova_metrics import IMAGES_PER_SECOND, Scaled
+from hairtrigger.studies.supernova_metrics import IMAGES_PER_SECOND, Roc, Scaled
 
 MONTH_S = 365.25 / 12 * 86_400
 RULES = ("scan", "each", "separate")
@@ -241,6 +241,34 @@ def interactions_for(
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def best_cut(
+    curve: Roc, burst: Burst = Burst(), goal: float = GOAL, fewest_fakes: int = 1
+) -> tuple[float, int]:
+    """The cut of a ROC curve with which the fewest interactions reach ``goal``, and that number.
+
+    The curve must be of images that nothing is quoted on. Points with fewer than ``fewest_fakes``
+    fakes are left out; with 0 the one without any counts too, at the upper limit of its rate.
+    Raises `InputError` where no point is left that finds a burst.
+    """
+    best: tuple[int, float] | None = None
+    for cut, fakes, share in zip(curve.cuts, curve.fakes, curve.efficiencies, strict=True):
+        rate = fakes.value if fakes.passed else fakes.high
+        if fakes.passed < fewest_fakes or not share.passed:
+            continue
+        try:
+            found = (interactions_for(rate, share.value, burst, goal), cut)
+        except InputError:  # so many fakes, or so little signal, that no burst is found
+            continue
+        if best is None or found[0] < best[0]:
+            best = found
+    if best is None:
+        raise InputError(
+            f"No point of the ROC curve has {fewest_fakes} fakes or more and finds bursts.",
+            "Give more noise images.",
+        )
+    return best[1], best[0]
 
 
 def burst_curve(
