@@ -320,15 +320,16 @@ def test_tuning_takes_the_best_and_its_cut_holds_elsewhere():
     assert all(other.efficiency.value <= best.efficiency.value for other in by_scores)
 
 
-def test_tuning_leaves_out_what_has_no_cut():
+def test_tuning_takes_what_noise_never_passes():
     tied, fine = np.zeros(1000, np.int64), np.arange(1000)
-    signal = np.array([[5, 5], [2000, 0]])
-    best = baseline.tune_scores([Clusters(), Sums()], np.stack([tied, fine]), signal, 0.01)
-    assert best.trigger == Sums()
+    triggers, noise = [Sums(), Clusters()], np.stack([fine, tied])
+    best = baseline.tune_scores(triggers, noise, np.array([[2000, 0], [5, 5]]), 0.01)
+    assert best.trigger == Clusters()
+    assert (best.cut.fakes.passed, best.efficiency.passed) == (0, 2)
+    best = baseline.tune_scores(triggers, noise, np.array([[2000, 0], [5, 0]]), 0.01)
+    assert best.trigger == Sums()  # the first of equals
     assert best.cut.value == 990
     assert (best.cut.fakes.passed, best.efficiency.passed) == (10, 1)
-    with pytest.raises(InputError, match="None of 1 triggers has a cut"):
-        baseline.tune_scores([Clusters()], tied[None], signal[:1], 0.01)
 
 
 def test_on_simulated_images():

@@ -221,10 +221,9 @@ def tune(
 ) -> Tuned:
     """The best of ``triggers`` on these noise and signal images, with its cut.
 
-    Best is the highest efficiency at ``fake_rate``, the first of equals. Triggers for which equal
-    scores allow no cut at that rate are left out. ``signal_state``: where it is another than that
-    of the noise images. Raises `InputError` for too few noise images, no signal, or no trigger that
-    has a cut.
+    Best is the highest efficiency at ``fake_rate`` or below, the first of equals.
+    ``signal_state``: where it is another than that of the noise images. Raises `InputError` for
+    too few noise images, no signal or no trigger.
     """
     of_noise = scores_of(triggers, noise, state)
     of_signal = scores_of(triggers, signal, state if signal_state is None else signal_state)
@@ -240,26 +239,11 @@ def tune_scores(
             f"{len(triggers)} triggers and {signal.shape[-1]} signal images are nothing to tune.",
             "Give some of both.",
         )
-    if rate * noise.shape[-1] < 1:
-        cut_at(noise[0], rate)  # says how many images it takes
-    best: Tuned | None = None
-    problem: InputError | None = None
+    found: list[Tuned] = []
     for trigger, off, on in zip(triggers, noise, signal, strict=True):
-        try:
-            cut = cut_at(off, rate)
-        except InputError as error:  # ties at the top
-            problem = error
-            continue
-        found = Tuned(trigger, cut, pass_rate(on, cut.value))
-        if best is None or found.efficiency.value > best.efficiency.value:
-            best = found
-    if best is None:
-        raise InputError(
-            f"None of {len(triggers)} triggers has a cut at a fake rate of {rate:g}. "
-            f"The last: {problem.problem if problem else ''}",
-            "Ask for a higher rate, or give more noise images.",
-        )
-    return best
+        cut = cut_at(off, rate)
+        found.append(Tuned(trigger, cut, pass_rate(on, cut.value)))
+    return max(found, key=lambda tuned: tuned.efficiency.value)  # the first of equals
 
 
 def _state_of(finder: Finder, state: States) -> State:

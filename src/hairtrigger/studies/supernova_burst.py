@@ -383,7 +383,7 @@ def _poisson(mean: float, first: int, last: int) -> NDArray[np.float64]:
     if mean == 0:
         return (k == 0).astype(np.float64)
     begin = first * math.log(mean) - mean - math.lgamma(first + 1)
-    return np.exp(begin + np.concatenate([[0.0], np.cumsum(np.log(mean / k[1:]))]))
+    return np.exp(begin + np.concatenate([[0.0], np.cumsum(math.log(mean) - np.log(k[1:]))]))
 
 
 def _tail(mean: float, first: int, last: int) -> NDArray[np.float64]:
