@@ -300,7 +300,7 @@ def test_diffusion_widens_with_the_drift():
 
 
 def test_frames_keep_to_themselves():
-    """A deposit near the end of a frame shows nothing in the next one; nor does one off the plane."""
+    """A deposit near the end of a frame shows nothing in the next; one off the plane nothing."""
     vertices = deposits.Vertices(
         np.array([63.5, 63.5]), np.array([479.9, -0.1]), np.full(2, 1.0), np.full(2, 1.0)
     )
