@@ -24,7 +24,7 @@ from hairtrigger.studies.supernova_front import (
     reciprocal,
     step,
 )
-from hairtrigger.studies.supernova_front_graph import factors, front_graph
+from hairtrigger.studies.supernova_front_graph import factors, front_graph, front_interval
 
 SMALL = FrontConfig(wires=24, board=12)
 
@@ -284,6 +284,15 @@ def test_factors_multiply_to_the_taps(rest: list[int], delays: list[int]) -> Non
 
 def test_the_default_filter_is_four_adders() -> None:
     assert factors(FrontConfig().taps) == ([1, 1, 2, 2], [1])
+
+
+@pytest.mark.parametrize(
+    ("clocks", "words"), [(1, 1), (25, 20), (40, 40), (102, 60), (163, 120), (9, 5), (10, 10)]
+)
+def test_words_of_a_tick_are_whole_pixels_and_parts_of_boards(clocks: int, words: int) -> None:
+    assert front_interval(FrontConfig(), clocks) == words
+    with pytest.raises(InputError, match="0 clocks"):
+        front_interval(FrontConfig(), 0)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hairtrigger.errors import InputError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, machines
 from hairtrigger.graph.linear import Dense, MaxPool, SumPool
@@ -57,6 +58,20 @@ def front_graph(
     value = _pooled(b, config, value)
     pixels = b.add(Reshape((config.columns,)), _scaled(b, config, value))
     return b.build({"pixels": pixels, "ready": _ready(b, config.block[0])})
+
+
+def front_interval(config: FrontConfig, clocks: int) -> int:
+    """Clocks in which the wires of a tick enter, at most ``clocks``: as many as there are words of
+    whole pixels that divide a board, or of whole boards, so that every word is treated alike.
+
+    Give it to `compile_graph` or `compile_chain` as the front's interval. Raises `InputError`.
+    """
+    step = config.block[1]
+    for lanes in range(step, config.wires + 1, step):
+        alike = config.board % lanes == 0 or lanes % config.board == 0
+        if alike and config.wires % lanes == 0 and config.wires // lanes <= clocks:
+            return config.wires // lanes
+    raise InputError(f"A tick in {clocks} clocks.", "Give one or more.")
 
 
 def _left(b: Builder, config: FrontConfig, x: int, pedestal: ArrayLike) -> int:
