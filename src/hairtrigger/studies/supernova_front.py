@@ -55,7 +55,7 @@ class FrontConfig:
     ``2**clip_bits - 1`` (31 is 2.9 sigma). ``residual_bits``: what is left saturates at so many
     bits, sign included, so that sums of the filter fit 16 bits.
     ``taps``: of the FIR, (1,) for none; it is divided by ``2**taps_shift``, rounded half up. The
-    default triangle has a FWHM of 4 ticks, and 8 together with a pulse of 6.
+    default triangle has a FWHM of 4 ticks, and 7 together with a pulse of 6.
     ``threshold``: smallest filtered count that is kept, 0 for all that are not negative.
     ``block``: ticks (a power of two) and wires of a pixel; ``pool``: "max" or "sum".
     ``scale``: pixel = sum over pairs (shift, bits) of ``min(value >> shift, 2**bits - 1)``. The
