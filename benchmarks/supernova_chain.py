@@ -40,6 +40,7 @@ from hairtrigger.graph.linear import GlobalSum
 from hairtrigger.graph.passes import optimise
 from hairtrigger.rtl.chain import compile_chain, emulate_chain
 from hairtrigger.studies.supernova_front import FrontConfig, FrontState, front, step
+from hairtrigger.studies.supernova_front_fast import front_fast
 from hairtrigger.studies.supernova_front_graph import front_graph, front_interval
 from hairtrigger.targets import find_part, parse_clock, parse_interval
 
@@ -186,6 +187,7 @@ def software(images: int) -> list[dict[str, object]]:
         timed: list[tuple[str, Callable[[], object], float, int]] = [
             ("C++, a stream", lambda library=library, x=x: library(x), images, 7),
             ("C++, a tick alone", lambda call=call: [call() for _ in range(640)], 10, 7),
+            ("C++, images alone", lambda x=x, c=config: front_fast(apart(x), c), images, 5),
             (
                 "NumPy, images alone",
                 lambda x=x, c=config: front(x.reshape(-1, 64, 480), c),
