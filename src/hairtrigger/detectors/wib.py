@@ -102,8 +102,7 @@ def read_headers(
 ) -> np.ndarray:
     """Headers of HEADER_DTYPE of frames, uint8 (frames, bytes), or of frames anywhere in bytes.
 
-    With ``positions`` (frames,), ``frames`` is uint8 (bytes,) and a frame begins at each of them;
-    at least `header_bytes` must follow.
+    With ``positions`` (frames,), ``frames`` is uint8 (bytes,) and a whole frame begins at each.
     """
     if positions is None:
         positions = np.arange(len(frames), dtype=np.int64) * format.frame_bytes
@@ -112,11 +111,6 @@ def read_headers(
     if len(positions):
         (_wib1_headers if format is WIB1 else _wibeth_headers)(frames, positions, headers)
     return headers
-
-
-def header_bytes(format: FrameFormat) -> int:
-    """How many bytes of a frame `read_headers` looks at."""
-    return _WIB1_HEADER + 3 * _WIB1_BLOCK + 16 if format is WIB1 else _ETH_HEADER
 
 
 def _words(data: np.ndarray, dtype: str, positions: np.ndarray, offset: int) -> np.ndarray:
@@ -299,7 +293,7 @@ def encode_wibeth(
     for n in range(1, 4):
         word |= (lanes >> np.uint64(16 * n) & mask) << np.uint64(14 * n)
     packed = word.reshape(-1, 1).view(np.uint8)[:, :7]
-    frames[:, :, _ETH_HEADER:] = packed.reshape(count, len(links), -1)
+    frames[:, :, _ETH_HEADER:] = packed.reshape(count, len(links), _ETH_ROW * WIBETH.ticks)
     return frames.reshape(-1, WIBETH.frame_bytes)
 
 

@@ -76,6 +76,8 @@ class Blocks:
 
     def put(self, batch: Batch, ticks: np.ndarray, source: str) -> None:
         """Put frames, the first samples of which are at ``ticks``, at or after `first_open`."""
+        if not len(batch):
+            return
         links = batch.headers["link"]
         for column, number in enumerate(self.numbers):
             own = np.flatnonzero(links == number)
@@ -95,10 +97,11 @@ class Blocks:
         size = self.format.ticks
         free = np.concatenate([[True], np.diff(ticks) >= size])
         rows = ticks[:, None] + np.arange(size)
+        alone = np.flatnonzero(free)
         for block, at, inside in self._pieces(rows[free].ravel()):
             taken = block.filled[inside, column]
             if taken.any():
-                free[np.flatnonzero(free)[np.unique(at[taken] // size)]] = False
+                free[alone[np.unique(at[taken] // size)]] = False
         samples = decode(self.format, batch.frames)
         wide = slice(column * self.format.channels, (column + 1) * self.format.channels)
         flat = samples if free.all() else samples[free]

@@ -28,6 +28,7 @@ class Clock:
         self._limit = jump_counts(format)
         self._last: int | None = None
         self._phases: dict[int, int] = {}
+        self._doubted: set[int] = set()  # links of which a frame was not believed
         self._waiting = join([], format)
 
     def believed(self, batch: Batch) -> list[Batch]:
@@ -53,7 +54,7 @@ class Clock:
         good = np.zeros(len(batch), bool)
         for n, (link, stamp) in enumerate(zip(links, stamps, strict=True)):
             near = self._last is None or abs(stamp - self._last) <= self._limit
-            good[n] = near and link not in self._phases
+            good[n] = near and link not in self._phases and link not in self._doubted
             if good[n]:
                 self._last = stamp
         self._reject(batch.offsets[~good])
@@ -126,6 +127,7 @@ class Clock:
                 continue
             parts[-1].append(n)
         self._reject(batch.offsets[sorted(rejected)])
+        self._doubted.update(links[n] for n in rejected)
         waiting = sorted([*odd.values(), *([] if far is None else [far])])
         self._waiting = batch.take(np.array(waiting, dtype=np.int64))
         return [batch.take(np.array(part, dtype=np.int64)) for part in parts]
