@@ -2,6 +2,7 @@
 
 import io
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -588,6 +589,37 @@ def test_faults_come_with_their_block():
         total.update(block.faults)
     total.update(stream.since_last())
     assert total == stream.faults
+
+
+def test_memory_is_bounded():
+    """60 MB are read with a few MB: blocks go out as they are whole."""
+    _, frames = truth_of(WIBETH, 100)
+
+    class Long:
+        turn = 0
+
+        def read(self, size):
+            if self.turn == 42:
+                return b""
+            again = frames.copy()
+            stamps = again.view("<u8")[..., 1]
+            stamps += np.uint64(100 * self.turn * 2048)
+            self.turn += 1
+            return again.tobytes()
+
+        def close(self):
+            pass
+
+    stream = FrameStream([("long", Long())], WIBETH, counters=False, block_ticks=1024)
+    tracemalloc.start()
+    try:
+        ticks = sum(len(block.samples) for block in stream)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ticks == 42 * 6400
+    assert not stream.faults
+    assert peak < 16e6
 
 
 def test_streams_are_fast():

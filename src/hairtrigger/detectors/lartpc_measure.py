@@ -6,6 +6,7 @@ noise.coherent_rms                       # of each board
 noise.frequency_hz, noise.amplitude      # spectrum, of each channel
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,14 @@ MAD_TO_RMS = 1.482602218505602
 """Gaussian rms over median absolute deviation: 1 / Phi^-1(3/4)."""
 
 CLIP_RMS = 3.0
-CLIPPED_RMS = 0.986578
-"""Rms of a unit Gaussian cut off at +-3: sqrt(1 - 6 phi(3) / (2 Phi(3) - 1))."""
+CLIPPED_RMS = math.sqrt(
+    1
+    - 2
+    * CLIP_RMS
+    * math.exp(-(CLIP_RMS**2) / 2)
+    / (math.sqrt(2 * math.pi) * math.erf(CLIP_RMS / math.sqrt(2)))
+)
+"""Rms of a unit Gaussian cut off at +-3 = c: sqrt(1 - 2 c phi(c) / (2 Phi(c) - 1)), 0.987."""
 
 SIGNAL_RMS = 5.0
 """Samples further than this from the pedestal, in rms, are signal."""

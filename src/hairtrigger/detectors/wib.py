@@ -166,7 +166,7 @@ def decode_wib1(frames: np.ndarray) -> np.ndarray:
     Channel 64 b + 8 a + c is channel c of ADC a in COLDATA block b; channels 0 to 127 are one
     front-end board, 128 to 255 the other.
     """
-    frames = _checked_frames(WIB1, frames)
+    frames = check_frames(WIB1, frames)
     out = np.empty((len(frames), WIB1.channels), np.uint16)
     tile = max(1, _TILE_BYTES // WIB1.frame_bytes)
     for start in range(0, len(frames), tile):
@@ -190,7 +190,7 @@ def decode_wibeth(frames: np.ndarray) -> np.ndarray:
 
     A tick is 112 bytes; channel c holds the bits 14 c to 14 c + 13 of them.
     """
-    frames = _checked_frames(WIBETH, frames)
+    frames = check_frames(WIBETH, frames)
     out = np.empty((len(frames), WIBETH.ticks, WIBETH.channels), np.uint16)
     groups = WIBETH.ticks * _ETH_ROW // 7
     lanes = out.reshape(len(frames), groups * 4).view("<u8")
@@ -215,7 +215,8 @@ def decode(format: FrameFormat, frames: np.ndarray) -> np.ndarray:
     return decode_wib1(frames)[:, None, :] if format is WIB1 else decode_wibeth(frames)
 
 
-def _checked_frames(format: FrameFormat, frames: np.ndarray) -> np.ndarray:
+def check_frames(format: FrameFormat, frames: np.ndarray) -> np.ndarray:
+    """The frames, if they are uint8 (frames, bytes) of the format; else raises InputError."""
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 2 or frames.shape[1] != format.frame_bytes:
         raise InputError(
