@@ -471,6 +471,36 @@ def test_columns_of_a_stream(format):
 
 
 @both
+@given(st.lists(st.integers(0, 127), min_size=1, max_size=40), st.sets(st.integers(4, 31)))
+@settings(max_examples=40)
+def test_any_columns(format, columns, dropped):
+    """Columns of a stream with gaps are those of the whole stream, in any order, twice if asked."""
+    _, frames = truth_of(format, 16)
+    kept = frames.reshape(32, -1)[[n for n in range(32) if n not in dropped]].tobytes()
+    whole, _ = read(format, kept)
+    blocks, stream = read(format, kept, channels=columns)
+    assert stream.channels == len(columns)
+    assert len(blocks) == len(whole)
+    for block, other in zip(blocks, whole, strict=True):
+        assert np.array_equal(block.samples, other.samples[:, columns])
+        missing = np.zeros(other.samples.shape, bool) if other.missing is None else other.missing
+        assert (block.missing is None) == (not missing[:, columns].any())
+        if block.missing is not None:
+            assert np.array_equal(block.missing, missing[:, columns])
+
+
+@both
+def test_a_link_that_sends_the_same_for_ever(format):
+    samples, frames = truth_of(format, 8)
+    stuck = frames[7, 0].copy()
+    stuck[12 if format is WIBETH else 13] ^= 1  # a timestamp of its own
+    data = np.concatenate([frames.reshape(16, -1), np.repeat(stuck[None], 300, axis=0)])
+    blocks, stream = read(format, data.tobytes(), counters=True)
+    assert check(format, blocks, samples).all()
+    assert stream.faults.counts == {"wrong time": 300}
+
+
+@both
 @given(data=st.data())
 @settings(max_examples=60)
 def test_anything_at_once(format, data):
