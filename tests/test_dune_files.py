@@ -547,6 +547,29 @@ def test_a_socket_gives_blocks_while_it_is_open(format):
         assert not sender.is_alive()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe_gives_blocks_while_it_is_open(tmp_path):
+    samples, made = truth_of(WIBETH, 40)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    done = threading.Event()
+
+    def send():
+        with open(path, "wb", buffering=0) as pipe:
+            pipe.write(made[:20].tobytes())
+            done.wait(10)
+            pipe.write(made[20:].tobytes())
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with open_stream(path, block_ticks=64, window=64) as stream:
+        blocks = iter(stream)
+        first = next(blocks)
+        done.set()
+        assert np.array_equal(joined([first, *blocks]), samples)
+    sender.join()
+
+
 # --- what is none of these
 
 

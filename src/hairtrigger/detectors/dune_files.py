@@ -229,7 +229,7 @@ class _Chain:
                     self._file = open(path, "rb")  # noqa: SIM115
                 except OSError as error:
                     raise StorageError(f"{path} cannot be read: {error}", "check it") from error
-            data = self._file.read(size)
+            data = self._file.read1(size)  # a pipe gives what it has
             if data:
                 return data
             self._file.close()

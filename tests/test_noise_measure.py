@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hairtrigger.detectors.dune_files import open_stream
-from hairtrigger.detectors.lartpc_measure import CLIPPED_RMS, measure_noise
+from hairtrigger.detectors.noise_measure import CLIPPED_RMS, measure_noise
 from hairtrigger.detectors.wib import WIB1
 from hairtrigger.detectors.wib_channels import (
     channels_of_link,
