@@ -37,7 +37,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class _First:
+class Difference:
     """The first number that differs."""
 
     event: int
@@ -97,14 +97,14 @@ def compare(
         for x in watched:
             ran = ~result.skipped[x.name]
             found = result.layers[x.name][ran]
-            first = _first(expected[x.name][ran], found, np.flatnonzero(ran) + start)
+            first = first_difference(expected[x.name][ran], found, np.flatnonzero(ran) + start)
             counts[x.name] += found.size
             if first:
                 raise _wrong_injection(x, first)
         for n, (a, t) in enumerate(zip(answers, reference.exit.output_types, strict=True)):
-            wanted, found = _common(a, t, result.outputs[n], project.outputs[n].port)
+            wanted, found = common(a, t, result.outputs[n], project.outputs[n].port)
             values += found.size
-            first = _first(wanted, found, np.arange(len(found)) + start)
+            first = first_difference(wanted, found, np.arange(len(found)) + start)
             if first:
                 one = tuple(x[first.event - start : first.event - start + 1] for x in part)
                 raise _wrong_output(reference, simulator, plain, one, n, first)
@@ -126,15 +126,15 @@ def _plain(
     layers = list(dict.fromkeys(x.instead for x in watched if x.instead))
     result = plain.run(given, layers)
     for n, (a, t) in enumerate(zip(outer, reference.graph.output_types, strict=True)):
-        wanted, found = _common(a, t, result.outputs[n], plain.project.outputs[n].port)
-        first = _first(wanted, found, np.arange(len(found)) + start)
+        wanted, found = common(a, t, result.outputs[n], plain.project.outputs[n].port)
+        first = first_difference(wanted, found, np.arange(len(found)) + start)
         if first:
             one = tuple(x[first.event - start : first.event - start + 1] for x in inner)
             raise _wrong_output(Reference(reference.graph), plain, None, one, n, first)
     return {x.name: result.layers[x.instead] for x in watched if x.instead}
 
 
-def _wrong_injection(x: Placed, first: _First) -> MismatchError:
+def _wrong_injection(x: Placed, first: Difference) -> MismatchError:
     against = f"what {x.instead} gives without it" if x.instead else "its meaning"
     return MismatchError(
         f"Injection {x.name} ({x.injection.where}, function {x.injection.function}) differs from "
@@ -149,7 +149,7 @@ def _wrong_output(
     plain: Simulator | None,
     event: Codes,
     output: int,
-    first: _First,
+    first: Difference,
 ) -> MismatchError:
     """Where the outputs differ: run that event again, with every layer traced."""
     project = simulator.project
@@ -201,7 +201,7 @@ def first_differing_layer(
         found = traces[layer.layer]
         equal = False
         for n in nodes:
-            wanted, there = _common(values[n], graph.nodes[n].type, found, layer.port)
+            wanted, there = common(values[n], graph.nodes[n].type, found, layer.port)
             equal = equal or bool((wanted.reshape(-1) == there.reshape(-1)).all())
         if nodes and not equal:
             return layer.layer
@@ -233,12 +233,12 @@ def _candidates(graph: Graph, layer: Tensor) -> list[int]:
     return sorted(n for n in found if graph.nodes[n].type.size == layer.size)
 
 
-def _first(expected: IntArray, found: IntArray, events: IntArray) -> _First | None:
+def first_difference(expected: IntArray, found: IntArray, events: IntArray) -> Difference | None:
     wrong = expected.reshape(found.shape) != found
     if not wrong.any():
         return None
     where = tuple(int(n) for n in np.argwhere(wrong)[0])
-    return _First(
+    return Difference(
         int(events[where[0]]),
         where[1:],
         int(expected.reshape(found.shape)[where]),
@@ -259,7 +259,7 @@ def to_port(codes: IntArray, t: TensorType, port: Port) -> IntArray:
     return moved.reshape(len(codes), *port.shape)
 
 
-def _common(
+def common(
     codes: IntArray, t: TensorType, found: IntArray, port: Port
 ) -> tuple[IntArray, IntArray]:
     """Both in units of the finer LSB, as (events, *shape of the port)."""

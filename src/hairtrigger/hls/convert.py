@@ -56,7 +56,7 @@ def model_graph(
     clock_ns: float,
     hls_config: Mapping[str, Any] | None,
 ) -> Any:
-    """hls4ml's ModelGraph of a Keras model, all its passes applied; ``write`` puts it in ``folder``.
+    """hls4ml's ModelGraph of a Keras model, its passes applied; ``write`` puts it in ``folder``.
 
     Every layer is traced: hls4ml writes that code between ``#ifndef __SYNTHESIS__``. Raises
     `ConversionError` where hls4ml refuses the model.

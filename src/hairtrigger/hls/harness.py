@@ -8,6 +8,40 @@ if TYPE_CHECKING:
     from hairtrigger.hls.project import Project, Tensor
 
 
+HELPERS = """template <class T> void set_code(T &x, int64_t code) { x.V = code; }
+
+template <int W, bool S> int64_t code_of(const ap_private<W, S> &bits) {
+    ap_int_base<W, S> x;
+    x.V = bits;
+    return x.to_int64();
+}
+
+template <class T> void give(T *x, const int64_t *&codes, size_t size) {
+    for (size_t i = 0; i < size; i++) set_code(x[i], *codes++);
+}
+
+template <class T> void give(hls::stream<T> &x, const int64_t *&codes, size_t size) {
+    for (size_t i = 0; i < size; i += T::size) {
+        T word;
+        for (size_t j = 0; j < T::size; j++) set_code(word[j], *codes++);
+        x.write(word);
+    }
+}
+
+template <class T> void take(const T *x, std::vector<int64_t> &codes, size_t size) {
+    for (size_t i = 0; i < size; i++) codes.push_back(code_of(x[i].V));
+}
+
+template <class T> void take(hls::stream<T> &x, std::vector<int64_t> &codes, size_t size) {
+    for (size_t i = 0; i < size; i += T::size) {
+        T word = x.read();
+        for (size_t j = 0; j < T::size; j++) codes.push_back(code_of(word[j].V));
+    }
+}
+"""
+"""C++ from codes to numbers and back, for arrays and streams."""
+
+
 def harness_text(project: Project) -> str:
     """``simulate.cpp``: ``simulate IN OUT TRACE LAYER...`` with files of int64 codes (traces:
     doubles, NaN where a layer did not run), event by event, tensors behind each other."""
@@ -52,37 +86,7 @@ const Layer layers[] = {{
     {{"", 0}},
 }};
 
-template <class T> void set_code(T &x, int64_t code) {{ x.V = code; }}
-
-template <int W, bool S> int64_t code_of(const ap_private<W, S> &bits) {{
-    ap_int_base<W, S> x;
-    x.V = bits;
-    return x.to_int64();
-}}
-
-template <class T> void give(T *x, const int64_t *&codes, size_t size) {{
-    for (size_t i = 0; i < size; i++) set_code(x[i], *codes++);
-}}
-
-template <class T> void give(hls::stream<T> &x, const int64_t *&codes, size_t size) {{
-    for (size_t i = 0; i < size; i += T::size) {{
-        T word;
-        for (size_t j = 0; j < T::size; j++) set_code(word[j], *codes++);
-        x.write(word);
-    }}
-}}
-
-template <class T> void take(const T *x, std::vector<int64_t> &codes, size_t size) {{
-    for (size_t i = 0; i < size; i++) codes.push_back(code_of(x[i].V));
-}}
-
-template <class T> void take(hls::stream<T> &x, std::vector<int64_t> &codes, size_t size) {{
-    for (size_t i = 0; i < size; i += T::size) {{
-        T word = x.read();
-        for (size_t j = 0; j < T::size; j++) codes.push_back(code_of(word[j].V));
-    }}
-}}
-
+{HELPERS}
 }} // namespace
 
 int main(int count, char **words) {{

@@ -142,7 +142,8 @@ def _sweep(t: TensorType, events: int) -> IntArray:
     span = own.high - own.low + 1
     most = int(span.max())
     place = np.arange(events * t.size, dtype=np.int64).reshape(events, *t.shape)
-    step = max(1, most // max(1, events * t.size))
+    # Odd, so that codes of both kinds come up where not all can.
+    step = most // (events * t.size) | 1
     codes = own.low + place * step % span
     return shift_codes(codes, np.where(t.width > 0, t.lsb - t.fraction, 0))
 

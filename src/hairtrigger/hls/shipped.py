@@ -125,7 +125,7 @@ def packed_conv(graph: Graph, layer: str | None = None) -> Injection:
     if not found or graph.nodes[found[0]].operands != graph.inputs[:1]:
         raise InputError(
             "The network does not begin with a convolution of its input.",
-            "packed_conv stands for a first convolution; write an injection of your own for others.",
+            "packed_conv stands for a first convolution; for others write your own.",
         )
     node = graph.nodes[found[0]]
     conv, takes = node.op, graph.nodes[node.operands[0]].type
@@ -187,8 +187,15 @@ def _packed(
         )
     lists = {"table": tables.reshape(-1), "bias": bias}
     source = _source("packed_conv", "packed_conv", config, lists)
+    builder = Builder("packed_conv")
+    x = builder.add(ops.Input("image", takes))
     return Injection(
-        replace(layer), "packed_conv", source, takes=Port(takes.shape, single), io_types=IO_TYPES
+        replace(layer),
+        "packed_conv",
+        source,
+        takes=Port(takes.shape, single),
+        io_types=IO_TYPES,
+        meaning=builder.build({"sums": builder.add(conv, x)}),
     )
 
 
