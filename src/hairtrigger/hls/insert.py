@@ -213,6 +213,9 @@ def _insert_behind(
 ) -> None:
     """A new node that reads ``variable``, and is read by whatever read it."""
     old = layer.outputs[0]
+    if old in made.outputs:
+        # hls4ml calls the type of a single output result_t, soon that of the new node.
+        variable.type.name = f"layer{layer.index}_t"
     readers = [x for x in made.get_layers() if old in x.inputs]
     node = _node(made, injection, name, [old], [name], variable, gives)
     for reader in readers:

@@ -145,10 +145,15 @@ def _tensor(layer: Any, variable: Any) -> Tensor:
 
 def _finish(project: Project, work: Path) -> None:
     """The files that hls4ml does not write, and those of its files that are changed."""
+    first: dict[str, Placed] = {}
     for placed in project.placed:
+        # The same source at two places is there once.
+        source = placed.injection.source
+        same = first.setdefault(source, placed)
+        source = source if same is placed else f'#include "{same.name}.h"'
         text = f"// {placed.injection.where}: {placed.takes} -> {placed.gives}\n"
         text += f"#ifndef {placed.name.upper()}_H\n#define {placed.name.upper()}_H\n\n"
-        text += f"{placed.injection.source}\n#endif\n"
+        text += f"{source}\n#endif\n"
         (work / "firmware" / placed.header).write_text(text, encoding="utf-8")
     for placed in project.placed:
         if placed.injection.where.kind == "around":

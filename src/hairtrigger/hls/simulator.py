@@ -203,14 +203,15 @@ def _headers(project: Project) -> list[str]:
 
 
 def _refused(project: Project, error: ToolError) -> ToolError:
-    guilty = [x for x in project.placed if x.name in error.problem]
-    if not guilty:
+    found = {error.problem.find(x.name): x for x in project.placed}
+    found.pop(-1, None)
+    if not found:
         return error
-    names = ", ".join(f"{x.name} ({x.injection.where})" for x in guilty[:1])
+    guilty = found[min(found)]
     return ToolError(
-        f"Injection {names} does not compile: {error.problem}",
+        f"Injection {guilty.name} ({guilty.injection.where}) does not compile: {error.problem}",
         "Mend its source; types and shapes at its place are "
-        f"{guilty[0].takes} -> {guilty[0].gives} in {project.io_type}.",
+        f"{guilty.takes} -> {guilty.gives} in {project.io_type}.",
     )
 
 
