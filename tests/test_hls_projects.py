@@ -28,10 +28,10 @@ if importlib.util.find_spec("hls4ml") is None:
 
 RAW = Fixed(False, 8, 2)
 COPY = """
-template <class A, class B> void copy(const A *in, B *out) {
+template <class A, class B> void NAME(const A *in, B *out) {
     for (int n = 0; n < %d; n++) out[n] = %s;
 }
-template <class A, class B> void copy(hls::stream<A> &in, hls::stream<B> &out) {
+template <class A, class B> void NAME(hls::stream<A> &in, hls::stream<B> &out) {
     for (int n = 0; n < %d; n++) {
         A word = in.read();
         B same;
@@ -88,8 +88,11 @@ def made(model: Any, folder: Path, *injections: Injection, **target: Any) -> Hls
     return emit(model, Target(injections=injections, **target), folder)
 
 
-def copy(where: injection.Place, size: int, value: str = "in[n]", words: int = 1) -> Injection:
-    return Injection(where, "copy", COPY % (size, value, words), io_types=BOTH)
+def copy(
+    where: injection.Place, size: int, value: str = "in[n]", words: int = 1, name: str = "copy"
+) -> Injection:
+    source = (COPY % (size, value, words)).replace("NAME", name)
+    return Injection(where, name, source, io_types=BOTH)
 
 
 # --- alone -------------------------------------------------------------------------------------
@@ -189,10 +192,14 @@ def test_a_project_with_an_injection(model: Any, graph: Graph, tmp_path: Path) -
     wrong = made(model, tmp_path / "wrong", changed(packed, source=source))
     with pytest.raises(MismatchError) as caught:
         wrong.verify(random_events=500)
+    assert "packed_conv, tried alone in io_parallel, differs from its meaning" in str(caught.value)
+    # Without a meaning it is what conv1 gives that it is compared with.
+    wrong = made(model, tmp_path / "wrong", changed(packed, source=source, meaning=None))
+    with pytest.raises(MismatchError) as caught:
+        wrong.verify(random_events=500)
     said = str(caught.value)
-    assert "injected_0_packed_conv (replace conv1" in said
-    assert "what conv1 gives without it" in said
-    assert "event" in said
+    assert "injected_0_packed_conv (replace conv1, function packed_conv) differs from" in said
+    assert "what conv1 gives without it: first in event" in said
 
 
 def test_injections_that_do_not_fit(model: Any, graph: Graph, tmp_path: Path) -> None:
@@ -270,18 +277,16 @@ def test_functions_behind_layers_and_at_both_ends(
     model: Any, graph: Graph, tmp_path: Path, io_type: str
 ) -> None:
     places = [
-        copy(injection.at_input(), 48, words=48),
-        copy(injection.behind("pool1"), 36, words=12),
-        copy(injection.behind("conv2_relu"), 12, words=6),
-        copy(injection.at_output(), 3, words=1),
+        copy(injection.at_input(), 48, words=48, name="first"),
+        copy(injection.behind("pool1"), 36, words=12, name="second"),
+        copy(injection.behind("conv1_relu"), 144, words=48, name="third"),
+        copy(injection.behind("conv1"), 144, words=48, name="third"),
+        copy(injection.at_output(), 3, words=1, name="last"),
     ]
     artifact = made(model, tmp_path, *places, io_type=io_type)
     verified = artifact.verify(random_events=300, check=True)
-    assert len(verified.injections) == 4
-    assert all(
-        count == verified.events * n
-        for count, n in zip(verified.injections.values(), (48, 36, 12, 3), strict=True)
-    )
+    sizes = [48, 36, 144, 144, 3]
+    assert list(verified.injections.values()) == [verified.events * n for n in sizes]
 
 
 @pytest.mark.slow
@@ -309,10 +314,16 @@ template <class A, class B> void largest(const A *in, B *out) {
         meaning=meaning,
     )
     artifact = made(model, tmp_path, function)
-    assert artifact.verify(random_events=500).injections == {"injected_0_largest": 500 + 136}
+    verified = artifact.verify(random_events=500)
+    assert verified.injections == {"injected_0_largest": verified.events}
     ties = changed(function, source=source.replace("in[n] > in[best]", "in[n] >= in[best]"))
-    with pytest.raises(MismatchError, match=r"injected_0_largest .output.*its meaning"):
+    # Scores are hardly ever equal in the network; alone they are.
+    with pytest.raises(MismatchError, match=r"largest, tried alone .* code 0 expected, 2 found"):
         made(model, tmp_path / "ties", ties).verify(random_events=500)
+    last = changed(function, source=source.replace("out[0] = best", "out[0] = 2 - best"))
+    meant = changed(last, meaning=None, takes=None, gives=None)
+    with pytest.raises(MismatchError, match=r"injected_0_largest .output"):
+        made(model, tmp_path / "last", meant).verify(random_events=500)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hairtrigger.errors import HairtriggerError, MismatchError, UnsupportedError
 from hairtrigger.fixed import IntArray, shift_codes
 from hairtrigger.graph.graph import Graph
 from hairtrigger.hls import simulator
+from hairtrigger.hls.alone import try_alone
 from hairtrigger.hls.compare import Verified, compare, to_port
 from hairtrigger.hls.injection import Injection
 from hairtrigger.hls.project import Project, identifier, write_project
@@ -94,13 +95,18 @@ class HlsArtifact:
         seed: int = 1,
         check: bool = False,
     ) -> Verified:
-        """Compare the C simulation with the emulator, integer by integer.
+        """Compare the C simulation with the emulator, integer by integer; before that, each
+        injection that has a meaning is tried alone, on every code of its input (`try_alone`).
 
         ``codes``: events, as codes of `Reference.entry`'s inputs; adversarial ones (extremes,
         and every code of an input) and random ones are added. ``check``: with the bounds of all
         arrays watched, which takes several times as long. Raises `MismatchError` for the first
         difference, with injection or layer, event, element and codes, `ToolError`.
         """
+        for placed in self.project.placed:
+            own = placed.injection
+            if own.meaning is not None:
+                try_alone(own, self.project.io_type, seed=seed, check=check)
         events = all_events(self.reference.entry, codes, random_events, seed)
         plain = None if self._plain is None else simulator.build(self._plain)
         made = simulator.build(self.project, checked=check)
@@ -137,8 +143,6 @@ def emit(graph: Graph | Any, target: Target | None = None, folder: Path | str = 
 
 def _both(given: Graph | Any, target: Target) -> tuple[Graph, Target]:
     """The Graph, and the target with its model."""
-    from dataclasses import replace
-
     if isinstance(given, Graph):
         if target.model is None:
             raise UnsupportedError(

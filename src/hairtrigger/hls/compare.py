@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hairtrigger.errors import MismatchError
-from hairtrigger.fixed import IntArray, shift_codes
+from hairtrigger.fixed import IntArray, quantize_codes, shift_codes
 from hairtrigger.graph.emulate import emulate_nodes
 from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.linear import Conv, Dense
@@ -199,13 +199,19 @@ def first_differing_layer(
     for layer in layers:
         nodes = _candidates(graph, layer)
         found = traces[layer.layer]
-        equal = False
-        for n in nodes:
-            wanted, there = common(values[n], graph.nodes[n].type, found, layer.port)
-            equal = equal or bool((wanted.reshape(-1) == there.reshape(-1)).all())
-        if nodes and not equal:
+        if nodes and not any(_same(values[n], graph.nodes[n].type, found, layer) for n in nodes):
             return layer.layer
     return None
+
+
+def _same(codes: IntArray, t: TensorType, found: IntArray, layer: Tensor) -> bool:
+    """Is a layer what a node is, brought into the layer's own format? hls4ml leaves out bits of a
+    sum that the rounding behind it does not need."""
+    f = layer.port.format
+    wanted = quantize_codes(
+        codes, t.lsb, f.signed, f.integer, f.fraction, layer.rounding, layer.overflow
+    )
+    return bool((wanted.reshape(-1) == found.reshape(-1)).all())
 
 
 def _candidates(graph: Graph, layer: Tensor) -> list[int]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hairtrigger.errors import InputError, StorageError
+from hairtrigger.fixed import Overflow, Rounding
 from hairtrigger.hls import convert
 from hairtrigger.hls.harness import harness_text
 from hairtrigger.hls.injection import IO_TYPES, Injection, Port
@@ -27,13 +28,15 @@ SIMULATION = "simulate.cpp"
 @dataclass(frozen=True)
 class Tensor:
     """A variable of the top function: the ``layer`` that writes it, the kind of that layer, its
-    name and type in C++, shape and format."""
+    name and type in C++, shape and format, and what a number that is put into it is rounded by."""
 
     layer: str
     kind: str
     name: str
     type_name: str
     port: Port
+    rounding: Rounding
+    overflow: Overflow
 
     @property
     def size(self) -> int:
@@ -138,8 +141,15 @@ def _described(
 
 
 def _tensor(layer: Any, variable: Any) -> Tensor:
+    precision = variable.type.precision
     return Tensor(
-        layer.name, layer.class_name, variable.name, variable.type.name, port_of(variable)
+        layer.name,
+        layer.class_name,
+        variable.name,
+        variable.type.name,
+        port_of(variable),
+        Rounding(str(getattr(precision, "rounding_mode", "TRN"))),
+        Overflow(str(getattr(precision, "saturation_mode", "WRAP"))),
     )
 
 
