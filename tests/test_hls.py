@@ -22,6 +22,7 @@ from hairtrigger.hls.patch import wrap_top
 from hairtrigger.hls.project import identifier
 from hairtrigger.hls.reference import Reference, sweep_codes
 from hairtrigger.hls.report import Report, parse_json, parse_xml, read_report
+from hairtrigger.hls.spec import read_injections
 
 PIXEL = Fixed(False, 4, 0)
 SOURCE = "template <class A, class B> void f(const A *in, B *out) {}"
@@ -112,6 +113,95 @@ def test_a_graph_needs_its_model() -> None:
     assert hls.unsupported(network()) == [
         "Graph 'net' has no Keras model beside it, and hls4ml reads models."
     ]
+
+
+# --- a file of injections ------------------------------------------------------------------------
+
+
+def written(folder: Path, *entries: object) -> Path:
+    (folder / "mine.h").write_text(SOURCE)
+    (folder / "csynth.xml").write_text(CSYNTH.format(latency="9", dsp="2"))
+    path = folder / "inject.json"
+    path.write_text(json.dumps(entries))
+    return path
+
+
+def test_a_file_of_injections(tmp_path: Path) -> None:
+    graph = network()
+    (tmp_path / "same.txt").write_text(str(graph))
+    path = written(
+        tmp_path,
+        {"shipped": "front", "image": [8, 12], "pixel": "u6.2", "threshold": 3, "channels": True},
+        {"shipped": "packed_conv"},
+        {
+            "where": "behind conv1",
+            "function": "f",
+            "source": "mine.h",
+            "takes": "s9.3[4,6,2]",
+            "io_types": ["io_parallel", "io_stream"],
+            "report": "csynth.xml",
+        },
+        {"shipped": "early_exit", "threshold": 3},
+    )
+    front, packed, own, early = read_injections(path, graph)
+    assert front == shipped.front(graph, (8, 12), Fixed(False, 6, 2), threshold=3, channels=True)
+    assert packed == shipped.packed_conv(graph)
+    assert own.takes == Port((4, 6, 2), Fixed(True, 9, 3))
+    assert (own.where, own.source) == (injection.behind("conv1"), SOURCE)
+    assert own.report is not None
+    assert own.report.latency == 9
+    assert early == shipped.early_exit(graph, [front], threshold=3)
+
+
+OWN = {"where": "input", "function": "f", "source": "mine.h"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({}, "missing"),
+        ({**OWN, "latency": 3}, "Unknown: .'latency'"),
+        ({**OWN, "where": "before"}, "injection 0: .*no place"),
+        ({**OWN, "takes": "u4"}, "no port"),
+        ({**OWN, "takes": "u4.0[0]"}, "no port"),
+        ({**OWN, "io_types": "io_stream"}, "no list"),
+        ({**OWN, "function": 5}, "no text"),
+        ({**OWN, "meaning": "mine.h"}, "mine.h"),
+        ({"shipped": "magic"}, "magic"),
+        ({"shipped": "front", "image": 5}, "image"),
+        ({"shipped": "front", "image": [8, 12], "pixel": "u6.2", "threshold": -1}, "threshold"),
+        ({"shipped": "front", "image": [8, True], "pixel": "u6.2", "threshold": 1}, "image"),
+        ({"shipped": "early_exit", "threshold": 1.5}, "threshold"),
+        ({"shipped": "packed_conv", "layer": 3}, "layer"),
+        ("front", "no list of tables"),
+    ],
+)
+def test_files_of_injections_that_say_nothing_usable(
+    tmp_path: Path, entry: object, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_injections(written(tmp_path, entry), network())
+
+
+def test_files_of_injections_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be read"):
+        read_injections(tmp_path / "none.json", network())
+    (tmp_path / "half.json").write_text('[{"where": ')
+    with pytest.raises(InputError, match="no JSON"):
+        read_injections(tmp_path / "half.json", network())
+    for name in ("source", "report", "meaning"):
+        with pytest.raises(StorageError, match="cannot be read"):
+            read_injections(written(tmp_path, {**OWN, name: "none.xml"}), network())
+
+
+@given(
+    st.booleans(), st.integers(-9, 20), st.integers(0, 9), st.lists(st.integers(1, 99), min_size=1)
+)
+def test_a_port_is_read_from_its_own_words(
+    signed: bool, integer: int, more: int, shape: list[int]
+) -> None:
+    port = Port(tuple(shape), Fixed(signed, integer, more - integer))
+    assert Port.parse(str(port)) == port
 
 
 # --- reports -----------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from hairtrigger import cli
 from hairtrigger.backends import hls
 from hairtrigger.backends.hls import HlsArtifact, Target, emit
 from hairtrigger.errors import ConversionError, InputError, MismatchError, StorageError, ToolError
@@ -392,3 +394,23 @@ def test_the_first_wrong_layer_of_hls4ml_is_named(model: Any, tmp_path: Path, la
     path.write_text(text[:start] + str(-float(first) - 0.125) + text[start + len(first) :])
     with pytest.raises(MismatchError, match=f"first layer that differs is '{layer}'"):
         artifact.verify(random_events=300)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_command_writes_and_compares(model: Any, tmp_path: Path) -> None:
+    """One call of it, whole, with a file of injections and real numbers as events."""
+    model.save(tmp_path / "small.keras")
+    (tmp_path / "inject.json").write_text('[{"shipped": "packed_conv"}, {"shipped": "early_exit"}]')
+    np.save(tmp_path / "events.npy", np.zeros((10, 6, 8, 1), np.float32))
+    words = ["hls", tmp_path / "small.keras", "--inject", tmp_path / "inject.json"]
+    words += ["--out", tmp_path / "out", "--events", tmp_path / "events.npy", "--random", "100"]
+    done = CliRunner().invoke(cli.app, [str(x) for x in words])
+    assert done.exit_code == 0, done.output
+    assert "all equal" in done.output
+    assert "injected_1_early_exit (around): answered" in done.output
+    assert (tmp_path / "out" / "small" / "firmware" / "small.cpp").is_file()
+    (tmp_path / "inject.json").write_text('[{"shipped": "magic"}]')
+    done = CliRunner().invoke(cli.app, [str(x) for x in words])
+    assert done.exit_code == 2
+    assert "magic" in done.output

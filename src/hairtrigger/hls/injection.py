@@ -15,6 +15,7 @@ from hairtrigger.hls.report import Report
 IO_TYPES = ("io_parallel", "io_stream")
 KINDS = ("replace", "behind", "input", "output", "around")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)*")
+_PORT = re.compile(r"([su])(-?\d{1,3})\.(-?\d{1,3})\[([1-9]\d{0,8}(?:,[1-9]\d{0,8})*)\]")
 _WHERE = re.compile(r"(replace|behind) (\S+)(?: until (\S+))?|(input|output|around)")
 
 
@@ -90,6 +91,19 @@ class Port:
 
     shape: Shape
     format: Fixed
+
+    @classmethod
+    def parse(cls, text: str) -> Port:
+        """A port in words, such as "u4.0[16,120,1]". Raises `InputError`."""
+        found = _PORT.fullmatch(text.replace(" ", ""))
+        if found is None:
+            raise InputError(
+                f"{text!r} is no port.",
+                'Write format and shape, such as "u4.0[16,120,1]": unsigned (s: signed), integer '
+                "bits without the sign, fraction bits, lengths.",
+            )
+        shape = tuple(int(n) for n in found[4].split(","))
+        return cls(shape, Fixed(found[1] == "s", int(found[2]), int(found[3])))
 
     def __str__(self) -> str:
         sign = "s" if self.format.signed else "u"
