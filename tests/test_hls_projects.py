@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hairtrigger.graph.types import Literal
 from hairtrigger.hls import injection, shipped
 from hairtrigger.hls.alone import try_alone
 from hairtrigger.hls.injection import Injection, Port
+from hgq_models import shake
 
 if importlib.util.find_spec("hls4ml") is None:
     pytest.skip("hls4ml is missing: pip install 'hairtrigger[hls]'", allow_module_level=True)
@@ -394,6 +396,34 @@ def test_the_first_wrong_layer_of_hls4ml_is_named(model: Any, tmp_path: Path, la
     path.write_text(text[:start] + str(-float(first) - 0.125) + text[start + len(first) :])
     with pytest.raises(MismatchError, match=f"first layer that differs is '{layer}'"):
         artifact.verify(random_events=300)
+
+
+@pytest.mark.slow
+def test_the_page_is_right(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python example of docs/backends/hls.md runs, on a network of the shape it names."""
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parent.parent / "docs" / "backends" / "hls.md"
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    known: dict[str, Any] = {"model": model}
+    for example in examples:
+        exec(example, known)
+    assert (tmp_path / "out" / "functional" / "firmware" / "nnet_utils").is_dir()
+
+
+@pytest.mark.slow
+def test_formats_of_each_element(tmp_path: Path) -> None:
+    """What HGQ2 makes by default: exact in io_parallel, refused by hls4ml in io_stream."""
+    keras = import_keras()
+    from hgq.layers import QDense
+
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((8,))
+    x = QDense(3, name="second")(QDense(6, activation="relu", name="first")(inputs))
+    mixed = shake(keras.Model(inputs, x), 3)
+    assert made(mixed, tmp_path).verify(random_events=300).events > 300
+    with pytest.raises(ConversionError, match="heterogeneous_axis"):
+        made(mixed, tmp_path, io_type="io_stream")
 
 
 @pytest.mark.slow

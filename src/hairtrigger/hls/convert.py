@@ -80,7 +80,8 @@ def model_graph(
         raise ConversionError(
             f"hls4ml {version()} cannot convert model {model.name!r}: "
             f"{type(error).__name__}: {error}.",
-            "Change the layer that it names, or use the backends rtl or cpp.",
+            "Change what it names (io_stream needs one format a tensor: heterogeneous_axis=()), or "
+            "use the backend rtl.",
         ) from error
     made.config.trace_output = True
     for layer in made.get_layers():

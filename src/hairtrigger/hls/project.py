@@ -93,6 +93,7 @@ def write_project(
             f"backend={backend!r}, io_type={io_type!r}.",
             f"There are {convert.BACKENDS} and {IO_TYPES}.",
         )
+    folder = folder.absolute()  # the compiler runs in it
     _check_folder(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
