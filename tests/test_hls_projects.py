@@ -25,6 +25,7 @@ from hairtrigger.graph.types import Literal
 from hairtrigger.hls import injection, shipped
 from hairtrigger.hls.alone import try_alone
 from hairtrigger.hls.injection import Injection, Port
+from hairtrigger.verify import verify
 from hgq_models import shake
 
 if importlib.util.find_spec("hls4ml") is None:
@@ -396,6 +397,79 @@ def test_the_first_wrong_layer_of_hls4ml_is_named(model: Any, tmp_path: Path, la
     path.write_text(text[:start] + str(-float(first) - 0.125) + text[start + len(first) :])
     with pytest.raises(MismatchError, match=f"first layer that differs is '{layer}'"):
         artifact.verify(random_events=300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("io_type", BOTH)
+def test_a_run_of_layers_and_the_last_one(
+    model: Any, graph: Graph, tmp_path: Path, io_type: str
+) -> None:
+    """ReLU and pool as one function, and the Dense from the Graph's own weights."""
+    dense = next(n.op for n in graph.nodes if isinstance(n.op, linear.Dense))
+    weights = ", ".join(str(x) for x in dense.kernel.values.ravel())
+    biases = ", ".join(str(x) for x in dense.bias.values)
+    body = f"""
+    static const ap_fixed<16, 8> weights[] = {{{weights}}}, biases[] = {{{biases}}};
+    for (int m = 0; m < 3; m++) {{
+        ap_fixed<32, 16> sum = biases[m];
+        for (int n = 0; n < 12; n++) sum += x[n] * weights[3 * n + m];
+        y[m] = sum;
+    }}
+"""
+    product = f"""
+template <class A, class B> void product(const A *x, B *y) {{ {body} }}
+template <class A, class B> void product(hls::stream<A> &in, hls::stream<B> &out) {{
+    typename A::value_type x[12];
+    B y;
+    for (int n = 0; n < 12; n += A::size) {{
+        A word = in.read();
+        for (int m = 0; m < int(A::size); m++) x[n + m] = word[m];
+    }}
+    {body}
+    out.write(y);
+}}"""
+    pool = """
+template <class A, class B> void largest(const A *in, B *out, int at, int row, int column) {
+    for (int c = 0; c < 3; c++) {
+        B most = 0;
+        for (int r = 0; r < 4; r++) {
+            const B x = in[((2 * row + r / 2) * 8 + 2 * column + r % 2) * 3 + c] > 0
+                ? B(in[((2 * row + r / 2) * 8 + 2 * column + r % 2) * 3 + c]) : B(0);
+            if (x > most) most = x;
+        }
+        out[at + c] = most;
+    }
+}
+template <class A, class B> void rectified_pool(const A *in, B *out) {
+    for (int n = 0; n < 12; n++) largest(in, out, 3 * n, n / 4, n % 4);
+}
+template <class A, class B> void rectified_pool(hls::stream<A> &in, hls::stream<B> &out) {
+    typename A::value_type image[144];
+    for (int n = 0; n < 48; n++) {
+        A word = in.read();
+        for (int c = 0; c < 3; c++) image[3 * n + c] = word[c];
+    }
+    for (int n = 0; n < 12; n++) {
+        B word;
+        largest(image, word.data, 0, n / 4, n % 4);
+        out.write(word);
+    }
+}"""
+    artifact = made(
+        model,
+        tmp_path,
+        Injection(injection.replace("conv1_relu", "pool1"), "rectified_pool", pool, io_types=BOTH),
+        Injection(injection.replace("dense"), "product", product, io_types=BOTH),
+        io_type=io_type,
+    )
+    assert "pool1" not in [x.layer for x in artifact.project.layers]
+    events = artifact.verify(random_events=300, check=True).events
+    certificate = verify(graph, hls=artifact, random_events=100, folder=tmp_path)
+    assert certificate.passed
+    assert f"hls4ml's C simulation ({io_type})" in [x.engine for x in certificate.compared]
+    assert events > 300
+    with pytest.raises(InputError, match="another Graph"):
+        verify(changed(graph, name="other"), hls=artifact)
 
 
 @pytest.mark.slow

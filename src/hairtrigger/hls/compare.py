@@ -153,7 +153,7 @@ def _wrong_output(
 ) -> MismatchError:
     """Where the outputs differ: run that event again, with every layer traced."""
     project = simulator.project
-    name = project.outputs[output].name
+    name = reference.exit.output_names[output]
     inner, _, _ = reference.run(event)
     entry = [op.type for op in reference.entry.input_ops]
     given = [to_port(x, t, p.port) for x, t, p in zip(event, entry, project.inputs, strict=True)]

@@ -47,7 +47,6 @@ def harness_text(project: Project) -> str:
     doubles, NaN where a layer did not run), event by event, tensors behind each other."""
     stream = project.io_type == "io_stream"
     ports = [*project.inputs, *project.outputs]
-    # With the same name twice, a top function would not compile either.
     declared = "\n".join(f"    {_declared(x, stream)}" for x in ports)
     given = "\n".join(f"        {_give(x, stream)}" for x in project.inputs)
     taken = "\n".join(f"        {_take(x, stream)}" for x in project.outputs)
