@@ -1,4 +1,4 @@
-"""What was wrong in a stream of frames: a count for each kind of fault, and where the first were."""
+"""What was wrong in a stream of frames: how often each kind of fault, and where first."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,8 @@ KINDS = {
     "jump": ("jumps of the clock", "followed"),
     "gap": ("gaps in the ticks of a link", "marked"),
     "missing ticks": ("ticks of a link without a sample", "marked"),
-    "fragment": ("fragments or records of the file that cannot be read", "skipped"),
+    "fragment": ("fragments of the file that cannot be read", "skipped"),
+    "incomplete": ("fragments that say that their data are incomplete", "kept"),
 }
 """Each kind of fault, in words, and what was done about it."""
 
@@ -48,7 +49,7 @@ class Faults:
         return self.counts.get(kind, 0)
 
     def add(self, kind: str, count: int, places: list[str] | None = None) -> None:
-        """Count ``count`` more of a kind of `KINDS`, at these places (the first of them is enough)."""
+        """Count ``count`` more of a kind of `KINDS`; of the places, the first are enough."""
         if kind not in KINDS:
             raise KeyError(kind)
         if count:

@@ -33,13 +33,14 @@ class Block:
 
     ``missing``: bool (ticks, channels) where no sample came, None if none is missing. ``faults``:
     what was wrong since the block before. Blocks without any sample are left out, so a later
-    ``first_timestamp`` than expected is a gap.
+    ``first_timestamp`` than expected is a gap. ``record`` names the record of an HDF5 file.
     """
 
     first_timestamp: int
     samples: np.ndarray
     missing: np.ndarray | None
     faults: Faults
+    record: str = ""
 
 
 @dataclass
@@ -110,7 +111,7 @@ class FrameStream:
             raise InputError(
                 f"{len(sources)} sources, block_ticks = {block_ticks}, window = {window}, "
                 f"chunk_bytes = {chunk_bytes} make no stream",
-                "give at least one source, a block and a chunk of at least 1, a window of 0 or more",
+                "give a source, a block and a chunk of at least 1, and a window of at least 0",
             )
         if fill != "hold" and not 0 <= fill < 1 << 16:
             raise InputError(f"fill = {fill!r} is no sample", 'give "hold" or 0 to 65535')
