@@ -7,8 +7,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hairtrigger.detectors.wib import Link
+from hairtrigger.detectors.wib_blocks import Block
 from hairtrigger.detectors.wib_faults import Faults
-from hairtrigger.detectors.wib_stream import BLOCK_TICKS, Block
+from hairtrigger.detectors.wib_stream import BLOCK_TICKS, check_columns
 from hairtrigger.errors import InputError, StorageError
 
 SAMPLES = "samples"
@@ -64,7 +65,8 @@ class ArrayStream:
             )
         self._columns = shape[-1]
         self._ticks = int(np.prod(shape[:-1]))
-        self._wanted = None if channels is None else _columns(channels, self._columns)
+        self._wanted = None if channels is None else np.asarray(channels)
+        check_columns(self._wanted, self._columns)
         self.channels = self._columns if self._wanted is None else len(self._wanted)
 
     def __enter__(self) -> "ArrayStream":
@@ -141,17 +143,6 @@ def _header(file: BinaryIO, name: str) -> tuple[tuple[int, ...], np.dtype]:
             "save numpy.ascontiguousarray of it",
         )
     return shape, dtype
-
-
-def _columns(channels: Sequence[int] | np.ndarray, columns: int) -> np.ndarray:
-    wanted = np.asarray(channels)
-    inside = wanted.ndim == 1 and wanted.dtype.kind in "ui"
-    if not inside or (len(wanted) and not 0 <= wanted.min() <= wanted.max() < columns):
-        raise InputError(
-            f"channels of shape {wanted.shape} and type {wanted.dtype} are not among the {columns}",
-            f"give whole numbers from 0 to {columns - 1}",
-        )
-    return wanted
 
 
 def open_npz(file: Any, name: str, **options: Any) -> ArrayStream:

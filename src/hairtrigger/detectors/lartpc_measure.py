@@ -111,16 +111,15 @@ def _robust_rms(values: np.ndarray) -> np.ndarray:
     It begins with the median absolute deviation, which alone would step by 1.5 counts.
     """
     away = values - np.nanmedian(values, axis=0)
-    rms = np.maximum(MAD_TO_RMS * np.nanmedian(np.abs(away), axis=0), 0.5)
+    rms = MAD_TO_RMS * np.nanmedian(np.abs(away), axis=0)
     for _ in range(5):
-        inside = np.abs(away) <= CLIP_RMS * rms
+        inside = np.abs(away) <= CLIP_RMS * np.maximum(rms, 0.5)
         count = inside.sum(axis=0)
         kept = np.where(inside, away, 0)
         mean = kept.sum(axis=0) / count
         variance = (kept**2).sum(axis=0) / count - mean**2
         rms = np.sqrt(np.maximum(variance, 0)) / CLIPPED_RMS
-        rms = np.maximum(rms, 1e-9)
-    return np.where(rms > 1e-9, rms, 0.0)
+    return rms
 
 
 def _spectrum(values: np.ndarray, rms: np.ndarray, segment: int) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,7 @@ one of the four at a slot; ``channel`` is its place among the board's 128 in the
 and 1 induction, 2 collection; ``offline``: number in the detector, wire by wire."""
 
 INSTALLED_CRATES = (3, 5, 2, 6, 1, 4)
-"""The crate in a frame's header for each crate of the map (PdspChannelMapService, detchannelmaps)."""
+"""The crate in a frame's header for each crate of the map (detchannelmaps)."""
 
 _COLUMNS = 13
 _USED = {

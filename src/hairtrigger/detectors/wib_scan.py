@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hairtrigger.detectors.wib import WIB1, FrameFormat, header_bytes, read_headers
+from hairtrigger.detectors.wib import (
+    FORMATS,
+    WIB1,
+    FrameFormat,
+    Link,
+    header_bytes,
+    link_of,
+    read_headers,
+)
 from hairtrigger.detectors.wib_faults import Faults
 
 JUMP_SECONDS = 4e-3
@@ -226,3 +234,39 @@ def looks_like_frames(format: FrameFormat, headers: np.ndarray) -> np.ndarray:
     clear = np.uint64(0x3F << 34 | 1 << 28 | 1 << 12)  # reserved bits and padding
     named = (signature & np.uint64(0x3F << 6) != 0) & (signature >> np.uint64(52) != 0)
     return named & (signature & clear == 0)
+
+
+def recognise_frames(head: bytes) -> tuple[FrameFormat, tuple[Link, ...]] | None:
+    """The format of frames at the begin of these bytes, and their links; None if there are none.
+
+    Two frames in a row are needed, or one that is all there is; garbage before them may fill half.
+    """
+    best = None
+    for format in FORMATS:
+        scanner = Scanner(format, "", Faults())
+        batches = [scanner.feed(head)]
+        alone = len(head) == format.frame_bytes
+        if scanner.signature is None and alone:
+            batches.append(scanner.finish())
+        frames = sum(len(batch) for batch in batches) + (not alone)
+        if scanner.signature is None or 2 * frames * format.frame_bytes < len(head) - 2 * 7200:
+            continue
+        if best is None or frames * format.frame_bytes > best[0]:
+            headers = np.concatenate([batch.headers for batch in batches])
+            numbers, seen = np.unique(headers["link"], return_counts=True)
+            numbers = numbers[(seen > 1) | (seen.max(initial=0) == 1)]
+            best = (
+                frames * format.frame_bytes,
+                format,
+                tuple(link_of(int(number)) for number in numbers),
+            )
+    return None if best is None else best[1:]
+
+
+def first_timestamp(head: bytes, format: FrameFormat) -> int:
+    """The median timestamp of the first three frames in these bytes: one of them may be wrong."""
+    scanner = Scanner(format, "", Faults())
+    stamps = np.concatenate(
+        [batch.headers["timestamp"] for batch in (scanner.feed(head), scanner.finish())]
+    )[:3]
+    return int(np.sort(stamps)[len(stamps) // 2]) if len(stamps) else 0
