@@ -57,7 +57,8 @@ class ChainState:
     """What a chain holds between two blocks, behind its start.
 
     ``rows`` uint8 (rows, columns) of the image at hand; ``tick``: ticks that have come;
-    ``timestamp``: of the tick that comes next; ``lost``: ticks of images that gaps cut short.
+    ``timestamp``: of the tick that comes next; ``lost``: ticks of images that gaps cut short;
+    ``segment``: the first tick behind the latest gap.
     """
 
     front: FrontState
@@ -65,6 +66,7 @@ class ChainState:
     tick: int
     timestamp: int
     lost: int
+    segment: int
 
 
 class Chain:
@@ -102,8 +104,7 @@ class Chain:
             self._held = self._front.pack(state.front)
             self._rows, self._tick, self._time = state.rows, state.tick, state.timestamp
             self._sums = state.rows.sum(axis=1, dtype=np.uint32)
-            self.lost = state.lost
-            self.segment = self._tick - self._open_ticks()
+            self.lost, self.segment = state.lost, state.segment
         elif pedestal is not None:
             self._held = self._front.pack(FrontState.start(config, pedestal))
 
@@ -122,7 +123,7 @@ class Chain:
         if self._held is None:
             return None
         front = self._front.unpack(self._held)
-        return ChainState(front, self._rows.copy(), self._tick, self._time, self.lost)
+        return ChainState(front, self._rows.copy(), self._tick, self._time, self.lost, self.segment)
 
     def feed(self, timestamp: int, samples: NDArray[np.uint16]) -> Images:
         """The images that a block uint16 (ticks, wires) completes; ``timestamp`` of its first tick.
