@@ -1,9 +1,9 @@
-"""Noise of a plane: an endless stream with the measured spectrum, part of it common to a board.
+"""Noise of a plane: an endless stream with the measured spectra, part of it common to a board.
 
 The stream is cut in blocks of BLOCK_TICKS. Each is the Fourier transform of Gaussian numbers under
 the spectrum, faded out at both ends, and the gap at each border is filled by a shorter piece that
-fades in and out the other way (sine and cosine, so the variance is the same everywhere). So any
-block can be made alone, and blocks join without a seam.
+fades the other way (sine and cosine: the variance is the same everywhere). So any block can be made
+alone, and blocks join without a seam.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from hairtrigger.detectors.lartpc_config import LartpcConfig
+from hairtrigger.detectors.lartpc_response import gain
 
 BLOCK_TICKS = 4096
 """Ticks made at once. Part of what a seed means: not a tuning knob."""
@@ -20,32 +21,49 @@ BLOCK_TICKS = 4096
 FADE = 128
 """Ticks in which a block fades in and out."""
 
+# A wire: white current and voltage noise that are equal at CORNER_MHZ, through the shaper. A board:
+# a bump in log frequency, and a share of the same. Fitted to spectra that docs/detectors/lartpc.md
+# names
+CORNER_MHZ = 0.066
+BUMP_MHZ, BUMP_WIDTH, BUMP_SHARE = 0.030, 0.5, 11.0
 
-def spectrum(frequency_mhz: np.ndarray) -> np.ndarray:
-    """Amplitude of the noise over frequency in MHz, relative: rises to 0.11 MHz, falls, then white."""
+
+def wire_spectrum(frequency_mhz: np.ndarray, config: LartpcConfig) -> np.ndarray:
+    """Relative amplitude of the noise of a wire: sqrt(1 + (f / corner)^2) |shaper|, then white."""
     f = np.asarray(frequency_mhz, float)
-    return (0.6 + (f / 0.11)) * np.exp(-((f / 0.17) ** 1.25)) + 0.04
+    shaped = (1 + (f / CORNER_MHZ) ** 2) * gain(f, config.shaping_us) ** 2
+    return np.sqrt(shaped + config.noise_white**2)
+
+
+def board_spectrum(frequency_mhz: np.ndarray, config: LartpcConfig) -> np.ndarray:
+    """Relative amplitude of the noise that the wires of a board share: most of it near 30 kHz."""
+    f = np.maximum(np.asarray(frequency_mhz, float), 1e-6)
+    bump = BUMP_SHARE * np.exp(-((np.log(f / BUMP_MHZ) / BUMP_WIDTH) ** 2) / 2)
+    return np.sqrt(bump**2 + wire_spectrum(f, config) ** 2)
 
 
 @lru_cache(maxsize=16)
 def _amplitudes(ticks: int, config: LartpcConfig) -> tuple[np.ndarray, np.ndarray]:
-    """What unit Gaussians (real, imaginary) of each frequency are multiplied with."""
-    shape = spectrum(np.fft.rfftfreq(ticks, config.tick_ns * 1e-3))
-    shape[0] = 0
-    shape *= ticks / 2 / np.sqrt(np.sum(shape[1:-1] ** 2))
-    alone = np.sqrt(max(config.noise_rms**2 - config.coherent_rms**2, 0))
-    scale = config.counts
-    return (shape * alone * scale).astype(np.float32), (shape * config.coherent_rms * scale).astype(
-        np.float32
-    )
+    """What unit Gaussians (real, imaginary) of each frequency are multiplied with, float32.
+
+    Scaled to the rms over all frequencies but 0, which is the pedestal.
+    """
+    f = np.fft.rfftfreq(ticks, config.tick_ns * 1e-3)
+    alone = np.sqrt(config.noise_rms**2 - config.coherent_rms**2)
+    made = []
+    for shape, rms in ((wire_spectrum, alone), (board_spectrum, config.coherent_rms)):
+        amplitude = shape(f, config)
+        amplitude[0] = 0
+        amplitude *= rms * config.counts * ticks / 2 / np.sqrt(np.sum(amplitude[1:-1] ** 2))
+        made.append(amplitude.astype(np.float32))
+    return made[0], made[1]
 
 
 def piece(rng: np.random.Generator, ticks: int, config: LartpcConfig) -> np.ndarray:
-    """Noise without end fades, float32 (wires, ticks), in counts of the configured ADC."""
+    """Noise of one stretch, float32 (wires, ticks), in counts of the configured ADC."""
     alone, common = _amplitudes(ticks, config)
     drawn = rng.standard_normal((config.wires + config.boards, ticks + 2), dtype=np.float32)
     waves = drawn.view(np.complex64)
-    waves[:, -1].imag = 0
     wires = waves[: config.wires].reshape(config.boards, config.board_wires, -1)
     wires *= alone
     wires += (waves[config.wires :] * common)[:, None]
@@ -64,6 +82,21 @@ def block(index: int, seed: int, config: LartpcConfig) -> np.ndarray:
     made[:, -FADE:] *= fall
     made[:, -FADE:] += after[:, :FADE] * rise
     return np.ascontiguousarray(made.T)
+
+
+def pedestals(config: LartpcConfig) -> np.ndarray:
+    """Pedestal of each wire in counts, float32 (wires,): of the plane, the same for every seed."""
+    drawn = np.random.default_rng([config.plane_seed, 0]).normal(size=config.wires)
+    level = config.pedestal + config.pedestal_spread * drawn
+    return (level * config.counts).astype(np.float32)
+
+
+def pedestal_drift(first_tick: int, ticks: int, config: LartpcConfig) -> np.ndarray:
+    """What the pedestals have moved by, float32 (ticks, wires): a sine of its own phase a wire."""
+    phase = np.random.default_rng([config.plane_seed, 1]).uniform(0, 2 * np.pi, config.wires)
+    turn = 2 * np.pi * config.tick_ns * 1e-9 / config.pedestal_drift_s
+    at = turn * np.arange(first_tick, first_tick + ticks)[:, None] + phase
+    return (np.sqrt(2) * config.pedestal_drift * config.counts * np.sin(at)).astype(np.float32)
 
 
 def _rng(seed: int, index: int, part: int) -> np.random.Generator:
