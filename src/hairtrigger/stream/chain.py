@@ -118,6 +118,16 @@ class Chain:
         """Ticks that have come, those that are held back at the start too."""
         return self._tick + sum(map(len, self._early))
 
+    @property
+    def timestamp(self) -> int:
+        """Of the tick that comes next."""
+        return self._time + (self.tick - self._tick) * self.counts_per_tick
+
+    @property
+    def next_timestamp(self) -> int:
+        """Of tick `next_image`."""
+        return self._time - self._open_ticks() * self.counts_per_tick
+
     def state(self) -> ChainState | None:
         """What it takes to go on; None while the first ticks are held back."""
         if self._held is None:
@@ -141,7 +151,7 @@ class Chain:
             return self._decide()
         self._check(samples)
         before = None
-        if timestamp != self._time + sum(map(len, self._early)) * self.counts_per_tick:
+        if timestamp != self.timestamp:
             before = self.finish()
             self._break(timestamp)
         if self._held is not None:

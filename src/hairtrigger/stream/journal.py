@@ -3,8 +3,8 @@
 In the folder of a run:
 
 - ``run.json``: whose run it is; another trigger, source or plane is refused;
-- ``windows-0000.log``: kept windows, one record after the other, each with a checksum. A record that
-  a kill cut short is cut off when the run goes on;
+- ``windows-0000.log``: kept windows, one record after the other, each with a checksum. A record
+  that a kill cut short is cut off when the run goes on;
 - ``position.npz``: what the engine held at some tick, replaced as a whole about once a second.
   Windows that are decided again from there are in the log already and are not written twice;
 - ``selected-0000.h5``: a full or finished log as HDF5, see `selected`.
@@ -55,6 +55,9 @@ class Journal:
         self.folder, self.dtype = folder, dtype
         self._about = {**identity, **about}
         self._part_windows = part_windows
+        self._log = -1
+        self.failed = False
+        """Whether the disk refused something: then nothing more is to be written."""
         self._record = np.dtype([("crc", "<u4"), ("window", dtype)])
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,9 @@ class Journal:
         path = self.folder / RUN
         wanted = json.loads(json.dumps(identity))
         if not path.exists():
-            foreign = [p.name for p in self.folder.iterdir() if p.name != ".lock"]
+            foreign = [
+                p.name for p in self.folder.iterdir() if p.name != ".lock" and p.suffix != ".draft"
+            ]
             if foreign:
                 raise StorageError(
                     f"{self.folder} holds {sorted(foreign)[0]} but no run of a stream",
@@ -168,7 +173,7 @@ class Journal:
                 done += os.write(self._log, memoryview(data)[done:])
         except OSError as error:
             os.ftruncate(self._log, self.count * self._record.itemsize)
-            raise _storage(self.folder / LOG.format(self.parts), error) from error
+            raise self._failed(self.folder / LOG.format(self.parts), error) from error
 
     # --- position --------------------------------------------------------------------------------
 
@@ -192,7 +197,7 @@ class Journal:
         try:
             os.fsync(self._log)
         except OSError as error:
-            raise _storage(self.folder, error) from error
+            raise self._failed(self.folder, error) from error
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(dict(meta)).encode(), dtype=np.uint8)
         np.savez(buffer, meta=text, **arrays)
@@ -200,17 +205,21 @@ class Journal:
         if self.count >= self._part_windows:
             self.seal()
 
-    def seal(self) -> Path | None:
-        """Turn the log into HDF5; the path, None if it is empty. A position must come before."""
-        if not self.count:
+    def seal(self, last: bool = False) -> Path | None:
+        """Turn the log into HDF5; its path, None if there is nothing to write. A position must come
+        before. ``last``: write a file without windows where there would be none at all."""
+        if not self.count and (self.parts or not last):
             return None
         path = self.folder / PART.format(self.parts)
         log = self.folder / LOG.format(self.parts)
-        records = np.memmap(log, dtype=self._record, mode="r", shape=(self.count,))
+        if self.count:
+            records = np.memmap(log, dtype=self._record, mode="r", shape=(self.count,))
+        else:
+            records = np.zeros(0, dtype=self._record)
         try:
             write_part(path, records["window"], self._about)
         except OSError as error:
-            raise _storage(path, error) from error
+            raise self._failed(path, error) from error
         del records
         os.close(self._log)
         self._log = -1
@@ -229,7 +238,11 @@ class Journal:
             sync_folder(self.folder)
         except OSError as error:
             draft.unlink(missing_ok=True)
-            raise _storage(path, error) from error
+            raise self._failed(path, error) from error
+
+    def _failed(self, path: Path, error: OSError) -> StorageError:
+        self.failed = True
+        return _storage(path, error)
 
 
 def sync_folder(folder: Path) -> None:

@@ -37,7 +37,7 @@ def write_part(path: Path, windows: NDArray[Any], about: Mapping[str, Any]) -> N
         with h5py.File(draft, "w") as file:
             for name in windows.dtype.names or ():
                 field = windows.dtype[name]
-                size = 1 if name == "samples" else min(len(windows), 4096)
+                size = 1 if name == "samples" else max(1, min(len(windows), 4096))
                 file.create_dataset(
                     name,
                     shape=(len(windows), *field.shape),

@@ -1,7 +1,7 @@
 """What is kept of a stream: the raw samples of a kept image, of the one before and the one after.
 
-The image before and the one after are raw ticks, kept whatever the trigger says of them. A part that
-a gap or an end of the stream cuts off is zero, and `WINDOW` says where the samples begin and end.
+The image before and the one after are raw ticks, kept whatever the trigger says of them. A part
+that a gap or an end of the stream cuts off is zero; ``first`` and ``stop`` say where samples lie.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class RecentState:
 
 
 class Windows:
-    """Cuts kept windows out of a stream. Blocks are held, not copied, as long as they may be needed:
-    they must not be changed any more."""
+    """Cuts kept windows out of a stream. Blocks are held, not copied, as long as they may be
+    needed: they must not be changed any more."""
 
     def __init__(self, trigger: Trigger, plane: int = 0, state: RecentState | None = None) -> None:
         self._ticks, self._plane = trigger.ticks, plane
@@ -91,7 +91,7 @@ class Windows:
         images: Images,
         next_image: int,
     ) -> list[NDArray[Any]]:
-        """The windows, (1,) of ``dtype`` each, that a block completes; ``images``: those it decided,
+        """The windows, (1,) of ``dtype``, that a block completes. ``images``: those it decided,
         ``segment`` and ``next_image`` of the chain behind it. A gap is one before the block."""
         done: list[NDArray[Any]] = []
         at = self.tick
