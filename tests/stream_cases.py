@@ -1,4 +1,4 @@
-"""A small trigger and streams for the tests of `hairtrigger.stream`: 24 wires, images of 16 ticks."""
+"""A small trigger and streams for the tests of `hairtrigger.stream`: 24 wires, 16 ticks."""
 
 from __future__ import annotations
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_cases import FRONT, STEP, reference, samples, small_trigger
 
 from hairtrigger.errors import InputError
 from hairtrigger.stream.chain import Chain, compile_trigger
+from stream_cases import FRONT, STEP, reference, samples, small_trigger
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_decisions_are_those_of_the_emulator(trigger, libraries, seed, ticks, cu
     late = 7 * STEP  # each gap is so long
     feeds = [
         (1000 + STEP * a + late * int(np.searchsorted(ends, a, side="right")), x[a:b])
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]
     chain = Chain(trigger, counts_per_tick=STEP, libraries=libraries)
     found = [chain.feed(*feed) for feed in feeds[:resume]]
@@ -95,7 +97,7 @@ def test_blocks_of_another_stream_are_refused(trigger, libraries, block):
     for started in (False, True):
         chain = Chain(trigger, pedestal=3660 if started else None, libraries=libraries)
         chain.feed(0, samples(8))
-        with pytest.raises(InputError, match="block|Samples"):
+        with pytest.raises(InputError, match=r"block|Samples"):
             chain.feed(8, block)
         chain.feed(8, samples(600)[8:])
         chain.finish()

@@ -22,13 +22,12 @@ QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 @dataclass
 class Counts:
-    """Counted over all sessions of a run. ``bytes_in``: raw samples; ``windows``: written."""
+    """Counted over all sessions of a run."""
 
     images: int = 0
     gated: int = 0
     kept: int = 0
     ticks: int = 0
-    windows: int = 0
     missing: int = 0
     lost_ticks: int = 0
     dropped_blocks: int = 0

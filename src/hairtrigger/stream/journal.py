@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.errors import StorageError
-from hairtrigger.stream.selected import PART, write_part
+from hairtrigger.stream.selected import PART, count_windows, write_part
 
 FORMAT = "hairtrigger-stream/1"
 RUN, POSITION, LOG = "run.json", "position.npz", "windows-{:04d}.log"
@@ -107,6 +107,7 @@ class Journal:
     def _open_log(self) -> None:
         parts = sorted(self.folder.glob(PART.format(0).replace("0000", "*")))
         self.parts = len(parts)
+        self._sealed = sum(map(count_windows, parts))
         for number in range(self.parts):
             # It was sealed, and killed before it could be removed.
             (self.folder / LOG.format(number)).unlink(missing_ok=True)
@@ -174,6 +175,11 @@ class Journal:
         except OSError as error:
             os.ftruncate(self._log, self.count * self._record.itemsize)
             raise self._failed(self.folder / LOG.format(self.parts), error) from error
+
+    @property
+    def windows(self) -> int:
+        """Windows that are on disk."""
+        return self._sealed + self.count
 
     # --- position --------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from hairtrigger.stream.block import SourceBlock
 from hairtrigger.stream.source import Source
 
 POLL_S = 0.05
+JOIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A thread that waits for a socket ends when that is closed, or with the process.
         self._stop.set()
-        self._thread.join(timeout=1.0)
+        self._source.stop()
+        self._thread.join(timeout=JOIN_S)
 
     @property
     def filled(self) -> int:

@@ -216,14 +216,13 @@ class _Run:
                 counts.missing += int(block.missing.sum())
 
     def _take(self, images: Images, kept: list[NDArray[Any]], events: NDArray[Any]) -> None:
-        written = self.journal.append(kept) if kept else 0
+        self.journal.append(kept)
         step = self.source.counts_per_tick  # events are counted in ticks of the stream
         decided, found = self.injected.feed(
             events, images.timestamps[images.keep] // step, self.chain.next_timestamp // step
         )
         for counts in (self.counts, self.session):
             counts.add(images)
-            counts.windows += written
             if len(decided):
                 counts.add_events(decided, found)
 
@@ -281,7 +280,8 @@ class _Run:
         image_bytes = trigger.ticks * trigger.front.wires * 2
         stream_s = session.ticks * self.source.tick_s
         # Raw samples that came in over those that are written: three images a window.
-        reduction = counts.images / (3 * counts.windows) if counts.windows else None
+        windows = self.journal.windows
+        reduction = counts.images / (3 * windows) if windows else None
         return {
             "source": self.source.name,
             "plane": self.plane,
@@ -291,7 +291,7 @@ class _Run:
             "images": counts.images,
             "gated": counts.gated,
             "kept": counts.kept,
-            "windows": counts.windows,
+            "windows": windows,
             "ticks": counts.ticks,
             "timestamps": [self.origin, self.chain.timestamp] if self.origin is not None else None,
             "lost_ticks": self.chain.lost,

@@ -37,14 +37,14 @@ def write_part(path: Path, windows: NDArray[Any], about: Mapping[str, Any]) -> N
         with h5py.File(draft, "w") as file:
             for name in windows.dtype.names or ():
                 field = windows.dtype[name]
-                size = 1 if name == "samples" else max(1, min(len(windows), 4096))
+                large = name == "samples" and len(windows) > 0
                 file.create_dataset(
                     name,
                     shape=(len(windows), *field.shape),
                     dtype=field.base,
-                    chunks=(size, *field.shape),
-                    compression="lzf" if name == "samples" else None,
-                    shuffle=name == "samples",
+                    chunks=(1, *field.shape) if large else None,
+                    compression="lzf" if large else None,
+                    shuffle=large or None,
                 )
                 for first in range(0, len(windows), CHUNK):
                     part = slice(first, first + CHUNK)
@@ -66,6 +66,16 @@ def write_part(path: Path, windows: NDArray[Any], about: Mapping[str, Any]) -> N
         if isinstance(error, OSError):
             raise
         raise OSError(f"HDF5: {error}") from error
+
+
+def count_windows(path: Path) -> int:
+    """Windows of a file. Raises `StorageError` for one that is damaged."""
+    h5py = import_h5py()
+    try:
+        with h5py.File(path, "r") as file:
+            return len(file["timestamp"])
+    except (OSError, RuntimeError, KeyError) as error:
+        raise StorageError(f"{path} is damaged: {error}", "check the disk") from error
 
 
 def read_selected(folder: Path) -> dict[str, NDArray[Any]]:

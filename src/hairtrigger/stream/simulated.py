@@ -137,4 +137,6 @@ class SimulatedSource:
     def faults(self) -> dict[str, int]:
         return {}
 
+    def stop(self) -> None: ...
+
     def close(self) -> None: ...

@@ -10,6 +10,7 @@ whole boards are brought down to their collection wires where that gives the pla
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -50,16 +51,22 @@ class Source(Protocol):
         """How often each kind of fault was met so far."""
         ...
 
+    def stop(self) -> None:
+        """Let `blocks` end soon; called while another thread is in it."""
+        ...
+
     def close(self) -> None: ...
 
 
 class FrameSource:
     """Whatever `open_stream` opens, as blocks of the wires that the trigger reads."""
 
-    def __init__(self, opened: Any, name: str, front: FrontConfig, *, replayable: bool) -> None:
-        self._stream = opened
+    def __init__(
+        self, opened: Any, name: str, front: FrontConfig, received: _Received | None = None
+    ) -> None:
+        self._stream, self._received = opened, received
         self.name = name
-        self.replayable, self.live = replayable, not replayable
+        self.replayable, self.live = received is None, received is not None
         self.counts_per_tick = opened.counts_per_tick
         self.origin: int | None = None
         format = getattr(opened, "format", None)
@@ -93,6 +100,10 @@ class FrameSource:
 
     def faults(self) -> dict[str, int]:
         return dict(self._stream.faults.counts)
+
+    def stop(self) -> None:
+        if self._received is not None:
+            self._received.stop()
 
     def close(self) -> None:
         self._stream.close()
@@ -132,13 +143,40 @@ def open_source(text: str, front: FrontConfig, *, plane: int = 0, **options: Any
     """
     if text.startswith(PREFIX):
         return SimulatedSource(read_options(text), front, plane)
-    live = text.startswith((TCP, UNIX))
-    opened = open_stream(_connect(text) if live else text, **options)
+    received = _Received(_connect(text), text) if text.startswith((TCP, UNIX)) else None
     try:
-        return FrameSource(opened, text, front, replayable=not live)
+        opened = open_stream(received or text, **options)
+    except BaseException:
+        if received is not None:
+            received.close()
+        raise
+    try:
+        return FrameSource(opened, text, front, received)
     except BaseException:
         opened.close()
         raise
+
+
+class _Received:
+    """What a socket receives, as a file that knows where it comes from."""
+
+    def __init__(self, connected: socket.socket, name: str) -> None:
+        self.name = name
+        self._socket = connected
+        self._file = connected.makefile("rb")
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read1(size)
+
+    def stop(self) -> None:
+        """Wake up whoever waits for more: there is none."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.stop()
+        self._file.close()
+        self._socket.close()
 
 
 def _connect(text: str) -> socket.socket:
