@@ -21,6 +21,8 @@ from hairtrigger.studies.supernova_front_graph import factors
 ABI = 1
 TILE = 16
 """Ticks whose residuals are made before they are filtered; they stay in the first cache."""
+UNROLLED = 8
+"""Ticks through which a wire's pedestal stays in a register."""
 
 
 def lane_bits(config: FrontConfig) -> int:
@@ -70,7 +72,7 @@ def write_front(config: FrontConfig) -> str:
     lines.append(_value(config))
     lines.append(_tick(config))
     lines.append(_block(config))
-    lines.append(_RUN)
+    lines.append(_RUN.replace("UNROLLED", str(UNROLLED)))
     return "\n".join(lines)
 
 
@@ -85,26 +87,12 @@ extern "C" size_t ht_front_state_size() {{ return sizeof(state_t); }}
 
 
 def _residual(config: FrontConfig, code: int, fraction: int) -> str:
-    """One tick: samples to residuals; the pedestal moves."""
-    head = """
-// Residuals of a tick; the pedestals take a step.
-static inline void residual(state_t &s, const uint16_t *__restrict in, lane_t *__restrict out) {
-    lane_t left[WIRES];
-    for (int w = 0; w < WIRES; w++) {
-        const lane_t now = (lane_t)in[w], level = s.level[w], rest = s.rest[w];
-        left[w] = (lane_t)(now - (level > TOP ? TOP : level));
-        const lane_t d = (lane_t)(now - level);
-        const lane_t up = (lane_t)((d > 0) | ((d == 0) & (rest < HALF)));
-        const lane_t down = (lane_t)((d < 0) | ((d == 0) & (rest > HALF)));
-        const lane_t moved = (lane_t)(rest + up - down);
-        const lane_t over = (lane_t)(moved >= STEPS), under = (lane_t)(moved < 0);
-        s.level[w] = (lane_t)(level + over - under);
-        s.rest[w] = (lane_t)(over ? 0 : under ? STEPS - 1 : moved);
-    }"""
+    """Samples to residuals, UNROLLED ticks at once where there are so many; the pedestals move."""
+    text = "".join(_pedestals(config, ticks) for ticks in {1, UNROLLED})
     if not config.coherent:
         body = """
     for (int w = 0; w < WIRES; w++) {
-        const lane_t x = left[w];
+        const lane_t x = out[w];
         out[w] = x < -REACH ? (lane_t)-REACH : x > REACH - 1 ? (lane_t)(REACH - 1) : x;
     }"""
     else:
@@ -114,17 +102,50 @@ static inline void residual(state_t &s, const uint16_t *__restrict in, lane_t *_
     for (int b = 0; b < BOARDS; b++) {{
         board_t total = 0;
         for (int w = 0; w < BOARD; w++) {{
-            const lane_t x = left[b * BOARD + w];
+            const lane_t x = out[b * BOARD + w];
             total += (board_t)(x < -CLIP ? -CLIP : x > CLIP ? CLIP : x);
         }}
         mean[b] = (lane_t)(((int64_t)total * {code} + {rounding}) >> {fraction});
     }}
     for (int b = 0; b < BOARDS; b++)
         for (int w = b * BOARD; w < (b + 1) * BOARD; w++) {{
-            const lane_t x = (lane_t)(left[w] - mean[b]);
+            const lane_t x = (lane_t)(out[w] - mean[b]);
             out[w] = x < -REACH ? (lane_t)-REACH : x > REACH - 1 ? (lane_t)(REACH - 1) : x;
         }}"""
-    return f"{head}{body}\n}}"
+    return f"""{text}
+// What is less its pedestal becomes what is less its board's mean, and clipped.
+static inline void residual(lane_t *__restrict out) {{{body}
+}}"""
+
+
+def _pedestals(config: FrontConfig, ticks: int) -> str:
+    """The step of a pedestal is the sign of ``STEPS * sign(d) + HALF - rest``, with ``d`` from the
+    level to the sample; what the rest runs over by is what the level moves by."""
+    shift = config.pedestal_fraction
+    lines = []
+    for n in range(ticks):
+        lines += [
+            f"const lane_t now{n} = (lane_t)in[{n} * WIRES + w];",
+            f"const lane_t d{n} = (lane_t)(now{n} - level);",
+            f"out[{n} * WIRES + w] = (lane_t)(now{n} - (level > TOP ? TOP : level));",
+            f"const lane_t s{n} = d{n} > 1 ? 1 : d{n} < -1 ? -1 : d{n};",
+            f"const lane_t k{n} = (lane_t)(s{n} * STEPS + HALF - rest);",
+            f"rest = (lane_t)(rest + (k{n} > 1 ? 1 : k{n} < -1 ? -1 : k{n}));",
+            f"level = (lane_t)(level + (rest >> {shift}));",
+            "rest = (lane_t)(rest & (STEPS - 1));",
+        ]
+    text = "\n        ".join(lines)
+    return f"""
+// Samples less pedestals, {ticks} at once; the pedestals take as many steps.
+static inline void pedestals{ticks}(lane_t *__restrict levels, lane_t *__restrict rests,
+                                    const uint16_t *__restrict in, lane_t *__restrict out) {{
+    for (int w = 0; w < WIRES; w++) {{
+        lane_t level = levels[w], rest = rests[w];
+        {text}
+        levels[w] = level;
+        rests[w] = rest;
+    }}
+}}"""
 
 
 def _sums(config: FrontConfig, ticks: int) -> list[str]:
@@ -254,8 +275,13 @@ extern "C" long ht_front_run(void *held, const uint16_t *in, size_t ticks,
         uint16_t any = 0;
         for (int n = 0; n < count * WIRES; n++) any |= in[n];
         if (any > TOP) return -1;
-        for (int t = 0; t < count; t++)
-            residual(s, in + (size_t)t * WIRES, r + (KEPT + t) * WIRES);
+        lane_t *fresh = r + KEPT * WIRES;
+        int t = 0;
+        for (; t + UNROLLED <= count; t += UNROLLED)
+            pedestalsUNROLLED(s.level, s.rest, in + (size_t)t * WIRES, fresh + t * WIRES);
+        for (; t < count; t++)
+            pedestals1(s.level, s.rest, in + (size_t)t * WIRES, fresh + t * WIRES);
+        for (t = 0; t < count; t++) residual(fresh + t * WIRES);
         for (int t = 0; t < count;) {
             if (!s.phase && count - t >= PIXEL_TICKS) {
                 sums[rows] = block(r + t * WIRES, pixels + rows * COLUMNS);
