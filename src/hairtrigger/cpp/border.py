@@ -43,16 +43,17 @@ def input_text(
     number: int, t: TensorType, program: Program, layout: Layout, memory: Memory, wide: int
 ) -> str:
     """``load<number>_<wide>(events, memory)``: so many events into lanes; true if every code is in
-    its format. Codes are checked, so nothing out of range can reach the arithmetic."""
-    tensor = program.inputs[number]
-    place = layout.places[program.tensors.index(tensor)]
-    offset = memory.offsets[program.tensors.index(tensor)]
+    its format. Codes are checked, so nothing out of range can reach the arithmetic.
+
+    Registers are numbered behind the Inputs; they go where the first step will look for them.
+    """
+    place, base = _where(number, program, layout, memory, wide)
     dtype = code_dtype(t)
     name = f"load{number}_{wide}"
     head = [
-        f"bool {name}(const {dtype}_t *events, char *memory) {{\n",
-        f"    {_lane(place)} *lanes = ({_lane(place)} *)(memory + {offset * wide});\n",
-        "    (void)lanes;\n    int wrong = 0;\n",
+        f"bool {name}(const {dtype}_t *events, {memory.parameters}) {{\n",
+        f"    {_lane(place)} *lanes = ({_lane(place)} *)({base});\n",
+        f"    (void)lanes;{' ' + memory.unread if memory.frames else ''}\n    int wrong = 0;\n",
     ]
     element = _Element(t, dtype, _lane(place))
     if wide > 1 and dtype.itemsize <= 4 and t.size >= 4:
@@ -64,6 +65,25 @@ def input_text(
     else:
         tables, text = _copied(name, place, element, wide)
     return "".join([tables, *head, text, "    HT_WRITTEN(memory);\n    return wrong == 0;\n}\n"])
+
+
+def _where(
+    number: int, program: Program, layout: Layout, memory: Memory, wide: int
+) -> tuple[Place, str]:
+    """The memory of an Input, or of a register behind them, and its address in C++."""
+    held = number - len(program.inputs)
+    if held < 0:
+        n = program.tensors.index(program.inputs[number])
+        return layout.places[n], memory.base(n, str(wide))
+    elements, age = program.held[held].elements, program.held[held].age
+    owner = layout.owner[elements]
+    n = int(owner.max())
+    if n < 0:  # a register without bits
+        return Place(16, 1, np.full(len(elements), -1), 0), "memory"
+    place = layout.places[n]
+    at = np.where(owner >= 0, elements - program.tensors[n].first, 0)
+    address = np.where(owner >= 0, place.address[at], -1)
+    return Place(place.bits, place.slots, address, place.zeros), memory.base(n, "1", age)
 
 
 def _lane(place: Place) -> str:
@@ -237,19 +257,21 @@ def output_text(
     program: Program,
     layout: Layout,
     memory: Memory,
+    age: int = 0,
 ) -> str:
-    """``store<number><W>(memory, events)``: an output of W events out of the lanes."""
+    """``store<number><W>(memory, events)``: an output of W events out of the lanes, or a register,
+    which was written ``age`` steps before the step that would be next."""
     dtype, size = code_dtype(t), t.size
     # What has no bits is zero, whatever else the lane that it shares can carry.
     owner = np.where(t.width.ravel() > 0, layout.owner[refs], -1)
-    text = [f"template <int W> void store{number}(const char *memory, {dtype}_t *events) {{\n"]
-    text.append("    (void)memory;\n")
+    text = [f"template <int W> void store{number}({memory.constant}, {dtype}_t *events) {{\n"]
+    text.append(f"    {memory.unread}\n")
     up = np.where(owner >= 0, t.lsb - program.fraction[refs], 0)
     fixed = _fixed_codes(t, refs, program)
     for n in np.unique(owner[owner >= 0]):
         kind = f"int{layout.places[n].bits}_t"
         text.append(
-            f"    const {kind} *lanes{n} = (const {kind} *)(memory + {memory.offsets[n]} * W);\n"
+            f"    const {kind} *lanes{n} = (const {kind} *)({memory.base(int(n), 'W', age)});\n"
         )
 
     def made(lane: str, n: int) -> str:

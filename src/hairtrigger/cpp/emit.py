@@ -22,19 +22,62 @@ _COMPARE = {Step.GT: ">", Step.GE: ">=", Step.EQ: "=="}
 
 @dataclass(frozen=True)
 class Memory:
-    """Where each tensor begins, in bytes for one event, and what all of them take."""
+    """Where each tensor begins, in bytes for one event, and what all of them take.
+
+    ``kept``: tensors that later steps read; they lie in frames of ``frame`` bytes, of which there
+    are ``frames``, and begin at their offset in each.
+    """
 
     offsets: tuple[int, ...]
     size: int
+    kept: frozenset[int] = frozenset()
+    frame: int = 0
+    frames: int = 0
+
+    @property
+    def parameters(self) -> str:
+        """Parameters of every function that works on it."""
+        return "char *memory, char *const *frame" if self.frames else "char *memory"
+
+    @property
+    def constant(self) -> str:
+        """Parameters of those that only read."""
+        return f"const {self.parameters}"
+
+    @property
+    def arguments(self) -> str:
+        """What those functions are given by each other."""
+        return "memory, frame" if self.frames else "memory"
+
+    @property
+    def unread(self) -> str:
+        """A statement by which no compiler minds what a function does not read."""
+        return "(void)memory; (void)frame;" if self.frames else "(void)memory;"
+
+    def base(self, tensor: int, wide: str, age: int = 0) -> str:
+        """Address of a tensor, of the step before with an ``age`` of 1; ``wide``: events."""
+        if tensor in self.kept:
+            return f"frame[{age}] + {self.offsets[tensor]}"
+        offset = self.offsets[tensor]
+        return f"memory + {offset} * W" if wide == "W" else f"memory + {offset * int(wide)}"
 
 
-def memory(layout: Layout) -> Memory:
+CACHE_LINE = 64
+
+
+def memory(program: Program, layout: Layout) -> Memory:
+    """Addresses of all tensors."""
+    oldest = max((held.age for held in program.held), default=0)
+    kept = {int(n) for held in program.held for n in np.unique(layout.owner[held.elements])}
+    kept.discard(-1)
+    unit = CACHE_LINE if oldest else 8
     offsets: list[int] = []
-    end = 0
-    for place in layout.places:
-        offsets.append(end)
-        end += -(-place.slots * place.bits // 64) * 8
-    return Memory(tuple(offsets), max(end, 8))
+    ends = [0, 0]
+    for n, place in enumerate(layout.places):
+        offsets.append(ends[n in kept])
+        ends[n in kept] += -(-place.slots * place.bits // (8 * unit)) * unit
+    frame = max(ends[1], unit) if oldest else 0
+    return Memory(tuple(offsets), max(ends[0], 8), frozenset(kept), frame, oldest + bool(oldest))
 
 
 def array(name: str, numbers: Ints) -> str:
@@ -60,7 +103,7 @@ def _wrapped(text: str, width: int = 96) -> str:
 def kernel_text(
     number: int, kernel: Kernel, runs: Runs, program: Program, layout: Layout, memory: Memory
 ) -> str:
-    """The function ``kernel<number><W>(memory)``, with its tables."""
+    """The function ``kernel<number><W>``, with its tables."""
     body, name = kernel.body, f"kernel{number}"
     live = body.live(kernel.outputs)
     used = [body.lines[n].n for n in live if body.lines[n].step is Step.LOAD]
@@ -69,35 +112,48 @@ def kernel_text(
     tables = sorted({body.lines[k].n for k in live if body.lines[k].step is Step.TABLE})
     text = [array(f"table{number}_{n}", body.tables[n]) for n in tables]
     several = len(runs.length) > 1
-    if several:
+    regular = runs.steps is not None and bool((np.diff(table, n=2, axis=0) == 0).all())
+    if several and not regular:
         text.append(array(f"runs{number}", table))
     text.append(f"// {kernel.label}, at {len(kernel.reads)} positions\n")
-    text.append(f"template <int W> void {name}(char *memory) {{\n")
+    text.append(f"template <int W> void {name}({memory.parameters}) {{\n")
+    if memory.frames:
+        text.append(f"    {memory.unread}\n")
     pad = "    "
     if several:
         width = table.shape[1]
         text.append(f"    for (int r = 0; r < {len(table)}; ++r) {{\n")
         pad = "        "
-        text.append(f"{pad}const auto *run = runs{number} + r * {width};\n")
-        text.append(f"{pad}const ptrdiff_t lanes = ptrdiff_t(run[0]) * W;\n")
-    else:
-        text.append(f"{pad}const ptrdiff_t lanes = {int(runs.length[0])} * W;\n")
-    for n, (tensor, start, written) in enumerate(pointers):
+        if not regular:
+            text.append(f"{pad}const auto *run = runs{number} + r * {width};\n")
+
+    def entry(column: int) -> str:
+        """A number of the run at hand."""
+        first = int(table[0, column])
+        if not several:
+            return str(first)
+        moved = int(table[1, column]) - first
+        return (
+            f"run[{column}]" if not regular else f"{first} + r * {moved}" if moved else f"{first}"
+        )
+
+    lanes = f"ptrdiff_t({entry(0)})" if several else entry(0)
+    text.append(f"{pad}const ptrdiff_t lanes = {lanes} * W;\n")
+    for n, (tensor, age, written) in enumerate(pointers):
         kind = f"int{layout.places[tensor].bits}_t"
         const = "" if written else "const "
-        where = f"run[{n + 1}]" if several else str(start)
         text.append(
-            f"{pad}{const}{kind} *p{n} = ({const}{kind} *)(memory + {memory.offsets[tensor]} * W)"
-            f" + ptrdiff_t({where}) * W;\n"
+            f"{pad}{const}{kind} *p{n} = ({const}{kind} *)({memory.base(tensor, 'W', age)})"
+            f" + ptrdiff_t({entry(n + 1)}) * W;\n"
         )
     text.append(f"{pad}HT_LANES\n{pad}for (ptrdiff_t i = 0; i < lanes; ++i) {{\n")
     for place in live:
         statement = _statement(body, place, number, reads)
         if statement:
             text.append(f"{pad}    {statement}\n")
-    for value, (pointer, delta), tensor in zip(kernel.outputs, writes, writers, strict=True):
+    for value, slot, tensor in zip(kernel.outputs, writes, writers, strict=True):
         kind = f"int{layout.places[int(tensor)].bits}_t"
-        text.append(f"{pad}    p{pointer}[i + {delta} * W] = ({kind}){_name(body, value.line)};\n")
+        text.append(f"{pad}    {slot} = ({kind}){_name(body, value.line)};\n")
     text.append(f"{pad}}}\n")
     if several:
         text.append("    }\n")
@@ -107,30 +163,37 @@ def kernel_text(
 
 def _pointers(
     kernel: Kernel, runs: Runs, used: Sequence[int], layout: Layout
-) -> tuple[Ints, list[tuple[int, int, bool]], dict[int, tuple[int, int]], list[tuple[int, int]]]:
+) -> tuple[Ints, list[tuple[int, int, bool]], dict[int, str], list[str]]:
     """Addresses that keep their distance in all runs share a pointer.
 
-    Gives the table (runs, length and pointers), for each pointer its tensor, its first address and
-    whether it writes, and for each read and write its pointer and distance.
+    Gives the table (runs, length and pointers), for each pointer its tensor, how many steps ago
+    that was written, and whether it writes, and for each read and write where it is in C++.
     """
-    known: dict[tuple[int, bool, bytes], int] = {}
+    known: dict[tuple[int, int, bool, bytes], int] = {}
     pointers: list[tuple[int, int, bool]] = []
     columns: list[Ints] = [runs.length]
+    count = runs.reads.shape[1]
 
-    def pointer(tensor: int, column: Ints, written: bool) -> tuple[int, int]:
-        key = (tensor, written, (column - column[0]).tobytes())
+    def slot(tensor: int, age: int, column: Ints, written: bool, n: int) -> str:
+        key = (tensor, age, written, (column - column[0]).tobytes())
         if key not in known:
             known[key] = len(pointers)
-            pointers.append((tensor, int(column[0]), written))
+            pointers.append((tensor, age, written))
             columns.append(column)
-        n = known[key]
-        return n, int(column[0]) - pointers[n][1]
+        delta = int(column[0]) - int(columns[known[key] + 1][0])
+        step = 1 if runs.steps is None else int(runs.steps[n])
+        lane = "i" if step == 1 else f"i * {step}"
+        return f"p{known[key]}[{lane} + {delta} * W]"
 
-    reads = {n: pointer(int(runs.tensors[n]), runs.reads[:, n], False) for n in sorted(used)}
+    ages = np.zeros(count, dtype=np.int64) if kernel.ages is None else kernel.ages
+    reads = {
+        n: slot(int(runs.tensors[n]), int(ages[n]), runs.reads[:, n], False, n)
+        for n in sorted(used)
+    }
     owners = layout.owner[kernel.writes[0]]
     writes = [
-        pointer(int(owner), column, True)
-        for owner, column in zip(owners, runs.writes.T, strict=True)
+        slot(int(owner), 0, column, True, count + n)
+        for n, (owner, column) in enumerate(zip(owners, runs.writes.T, strict=True))
     ]
     return np.stack(columns, axis=1), pointers, reads, writes
 
@@ -153,7 +216,7 @@ def _number(n: int) -> str:
     return f"INT64_C({n})"
 
 
-def _statement(body: Body, place: int, number: int, reads: dict[int, tuple[int, int]]) -> str:
+def _statement(body: Body, place: int, number: int, reads: dict[int, str]) -> str:
     line = body.lines[place]
     own = _lane(line)
     kind = f"int{own}_t"
@@ -170,8 +233,7 @@ def _statement(body: Body, place: int, number: int, reads: dict[int, tuple[int, 
         case Step.CONST:
             return ""
         case Step.LOAD:
-            pointer, delta = reads[line.n]
-            made = f"p{pointer}[i + {delta} * W]"
+            made = reads[line.n]
         case Step.ADD:
             made = f"{read(0)} + {read(1)}"
         case Step.SUB:

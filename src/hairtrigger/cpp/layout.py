@@ -32,13 +32,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Runs:
-    """Runs of a kernel: their lengths, and first slots of each read and write (runs, columns)."""
+    """Runs of a kernel: their lengths, and first slots of each read and write (runs, columns).
+
+    ``steps``: by how many slots each read, then each write, moves from lane to lane; None for one.
+    """
 
     length: Ints
     reads: Ints
     writes: Ints
     tensors: Ints
     """Tensor of each read."""
+    steps: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,7 @@ class Layout:
 def lay_out(program: Program, smallest: int = 16) -> Layout:
     """Choose all addresses. ``smallest``: fewest bits of a lane in memory."""
     count = len(program.low)
-    owner = np.full(count, -1, dtype=np.int64)
-    for n, tensor in enumerate(program.tensors):
-        here = slice(tensor.first, tensor.first + tensor.size)
-        stored = program.low[here] != program.high[here]
-        owner[here] = np.where(stored, n, -1)
+    owner = owners(program)
     follower = _followers(program, owner)
     address = np.full(count, -1, dtype=np.int64)
     chains = [_chains(t, follower, owner[t.first : t.first + t.size] >= 0) for t in program.tensors]
@@ -91,7 +91,7 @@ def lay_out(program: Program, smallest: int = 16) -> Layout:
         finished.append(Runs(found.length, reads, found.writes, found.tensors))
     places = tuple(
         Place(
-            _bits(program, tensor, owner, smallest),
+            lane_size(program, tensor, owner, smallest),
             slots[n] + zero_run[n] + 1,
             address[tensor.first : tensor.first + tensor.size],
             slots[n],
@@ -101,7 +101,17 @@ def lay_out(program: Program, smallest: int = 16) -> Layout:
     return Layout(places, tuple(finished), owner)
 
 
-def _bits(program: Program, tensor: Tensor, owner: Ints, smallest: int) -> int:
+def owners(program: Program) -> Ints:
+    """Number of the tensor of each element, -1 for constants."""
+    owner = np.full(len(program.low), -1, dtype=np.int64)
+    for n, tensor in enumerate(program.tensors):
+        here = slice(tensor.first, tensor.first + tensor.size)
+        owner[here] = np.where(program.low[here] != program.high[here], n, -1)
+    return owner
+
+
+def lane_size(program: Program, tensor: Tensor, owner: Ints, smallest: int) -> int:
+    """Bits of a lane that holds every element of a tensor."""
     here = slice(tensor.first, tensor.first + tensor.size)
     stored = owner[here] >= 0
     if not stored.any():

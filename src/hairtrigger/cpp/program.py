@@ -38,14 +38,22 @@ class Kernel:
     writes: Ints
     outputs: list[Value]
     label: str
+    ages: Ints | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """Where a register lies: ``elements`` as they were ``age`` steps ago; 0 for constants."""
+
+    elements: Ints
+    age: int
 
 
 @dataclass
 class Program:
     """All kernels in order, and for each element its interval and fraction.
 
-    ``inputs``: tensors of the Inputs, then of the registers; ``outputs``: elements of the outputs,
-    then of what the registers take for the next step.
+    ``inputs``: tensors of the Inputs; ``outputs``: elements of the outputs; ``held``: registers.
     """
 
     name: str
@@ -53,6 +61,7 @@ class Program:
     kernels: list[Kernel] = field(default_factory=list[Kernel])
     inputs: list[Tensor] = field(default_factory=list[Tensor])
     outputs: list[Ints] = field(default_factory=list[Ints])
+    held: list[Held] = field(default_factory=list[Held])
     low: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     high: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     fraction: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))

@@ -15,6 +15,7 @@ from hairtrigger.cpp.encode import encode_text, encodes
 from hairtrigger.cpp.layout import Layout, lay_out
 from hairtrigger.cpp.program import Program
 from hairtrigger.cpp.stages import stages
+from hairtrigger.cpp.straight import lay_out_straight
 from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import State
 from hairtrigger.graph.types import TensorType
@@ -121,8 +122,8 @@ def write_source(graph: Graph, *, wide: int | None = None) -> Source:
     steps and go one by one. Raises `UnsupportedError` where the code would be too large.
     """
     program = stages(graph)
-    layout = lay_out(program)
-    where = memory(layout)
+    layout = chosen_layout(program)
+    where = memory(program, layout)
     if wide is None:
         wide = WIDE if where.size * WIDE <= MOST_MEMORY else 1
     if not graph.pure:
@@ -141,26 +142,41 @@ def write_source(graph: Graph, *, wide: int | None = None) -> Source:
         for n, group in enumerate(groups):
             unit = f"{name}_{n}.cpp"
             units.append(unit)
-            files[unit] = _part(name, n, [texts[k] for k in group], group, widths)
+            files[unit] = _part(name, n, [texts[k] for k in group], group, widths, where)
         names = [(n, w) for n in range(len(groups)) for w in widths]
-        body = "".join(f"void {name}_part{n}_{w}(char *memory);\n" for n, w in names)
+        body = "".join(f"void {name}_part{n}_{w}({where.parameters});\n" for n, w in names)
         for w in widths:
-            calls[w] = [f"{name}_part{n}_{w}(memory);" for n in range(len(groups))]
+            calls[w] = [f"{name}_part{n}_{w}({where.arguments});" for n in range(len(groups))]
     else:
         body = "namespace {\n\n" + "\n".join(texts) + "\n} // namespace\n"
         for w in widths:
-            calls[w] = [f"kernel{k}<{w}>(memory);" for k in range(len(texts))]
+            calls[w] = [f"kernel{k}<{w}>({where.arguments});" for k in range(len(texts))]
     files[units[0]] = _main(graph, name, program, layout, where, body, calls, wide)
-    return Source(name, files, tuple(units), wide, where.size * wide, program.steps)
+    used = where.size * wide + where.frame * where.frames
+    return Source(name, files, tuple(units), wide, used, program.steps)
 
 
-def _part(name: str, n: int, texts: list[str], group: list[int], widths: list[int]) -> str:
+def chosen_layout(program: Program) -> Layout:
+    """Where elements lie: with registers, as it gives fewer runs."""
+    chained = lay_out(program)
+    straight = lay_out_straight(program) if program.held else None
+    if straight is None:
+        return chained
+    chains, rows = (sum(len(r.length) for r in made.runs) for made in (chained, straight))
+    return straight if rows <= chains else chained
+
+
+def _part(
+    name: str, n: int, texts: list[str], group: list[int], widths: list[int], where: Memory
+) -> str:
     text = [f"// Part {n} of {name}; see {name}.cpp.\n", PREAMBLE, "namespace {\n\n"]
     text += ["\n".join(texts), "\n} // namespace\n\n"]
     for w in widths:
-        text.append(f"void {name}_part{n}_{w}(char *memory);\n")
-        text.append(f"void {name}_part{n}_{w}(char *memory) {{\n")
-        text += [f"    kernel{k}<{w}>(memory);\n" for k in group]
+        text.append(f"void {name}_part{n}_{w}({where.parameters});\n")
+        text.append(f"void {name}_part{n}_{w}({where.parameters}) {{\n")
+        if where.frames:
+            text.append(f"    {where.unread}\n")
+        text += [f"    kernel{k}<{w}>({where.arguments});\n" for k in group]
         text.append("}\n")
     return "".join(text)
 
@@ -260,32 +276,39 @@ def _main(
         body,
         "\nnamespace {\n\n",
     ]
-    sources, targets = [*ins, *held], [*outs, *held]
+    sources = [*ins, *held]
     if wide > 1:
         turned = {(code_dtype(p.type), p.type.size) for p in ins}
         squares = {(dtype, square(dtype, size, wide)) for dtype, size in turned}
         text += [turn_text(*key) for key in sorted(squares, key=str)]
     for n, port in enumerate(sources):
         text += [input_text(n, port.type, program, layout, where, w) for w in calls]
-    for n, (port, refs) in enumerate(zip(targets, program.outputs, strict=True)):
+    for n, (port, refs) in enumerate(zip(outs, program.outputs, strict=True)):
         text.append(output_text(n, port.type, refs, program, layout, where))
+    for n, (port, at) in enumerate(zip(held, program.held, strict=True), start=len(outs)):
+        text.append(output_text(n, port.type, at.elements, program, layout, where, at.age))
     parameters = [f"const {p.code} *{_field(p)}" for p in ins]
-    parameters += [f"{p.code} *{_field(p)}" for p in targets]
+    parameters += [f"{p.code} *{_field(p)}" for p in outs]
+    given = where.arguments
     for w, lines in calls.items():
-        text.append(f"\nbool run{w}({', '.join([*parameters, 'char *memory'])}) {{\n")
+        text.append(f"\nbool run{w}({', '.join([*parameters, where.parameters])}) {{\n")
         text.append("    bool right = true;\n")
-        text += [f"    right &= load{n}_{w}({_field(p)}, memory);\n" for n, p in enumerate(sources)]
+        if held:
+            text.append(f"    {where.unread}\n")
+        text += [f"    right &= load{n}_{w}({_field(p)}, {given});\n" for n, p in enumerate(ins)]
         text += [f"    {line}\n" for line in lines]
-        text += [f"    store{n}<{w}>(memory, {_field(p)});\n" for n, p in enumerate(targets)]
+        text += [f"    store{n}<{w}>({given}, {_field(p)});\n" for n, p in enumerate(outs)]
         text.append("    return right;\n}\n")
     for w in calls:  # apart, for where the zeros lie depends on W
         text.append(f"\nalignas(64) thread_local char lanes{w}[{where.size * w + 64}];\n")
+    if where.frames:
+        text.append(f"\nalignas(64) thread_local char frames[{where.frames * where.frame}];\n")
     text += [encode_text(n, op) for n, op in enumerate(graph.input_ops) if encodes(op)]
     text.append("\n} // namespace\n\n")
     text.append(f"int {name}_abi(void) {{ return {name.upper()}_ABI; }}\n\n")
     if held:
         text.append(_reset(graph, name, held))
-    text.append(_run(name, ins, outs, held, wide))
+    text.append(_run(name, ins, outs, held, wide, where))
     for port, op in zip(ins, graph.input_ops, strict=True):
         if encodes(op):
             for kind, real in (("f32", "float"), ("f64", "double")):
@@ -315,12 +338,15 @@ def _reset(graph: Graph, name: str, held: Sequence[Port]) -> str:
 
 
 def _run(
-    name: str, ins: Sequence[Port], outs: Sequence[Port], held: Sequence[Port], wide: int
+    name: str,
+    ins: Sequence[Port],
+    outs: Sequence[Port],
+    held: Sequence[Port],
+    wide: int,
+    where: Memory,
 ) -> str:
     moving = [*ins, *outs]
-    at = [f"{_field(p)} + n * {p.type.size}" for p in moving]
-    fixed = [f"state->{_field(p)}" for p in held]
-    arguments = ", ".join([*at, *fixed])
+    arguments = ", ".join(f"{_field(p)} + n * {p.type.size}" for p in moving)
     text = [f"int {name}_run({', '.join(_arguments(name, ins, outs, held))}) {{\n"]
     text.append("    bool right = true;\n    size_t n = 0;\n")
     text += [
@@ -352,9 +378,29 @@ def _run(
                     f"            {_field(p)}[n * {size} + k] = last_{_field(p)}[k];\n",
                 ]
             text.append("        return right ? 0 : 1;\n    }\n")
+    if not held:
+        text += [
+            "    for (; n < events; ++n)\n",
+            f"        right &= run1({arguments}, memory1);\n",
+            "    return right ? 0 : 1;\n}\n",
+        ]
+        return "".join(text)
+    kept = [f"state->{_field(p)}" for p in held]
+    loads = enumerate(kept, start=len(ins))
+    stores = enumerate(kept, start=len(outs))
     text += [
-        "    for (; n < events; ++n)\n",
-        f"        right &= run1({arguments}, memory1);\n",
+        f"    char *all = frames, *frame[{where.frames}];\n    HT_ONCE(all);\n",
+        f"    for (int k = 0; k < {where.frames}; ++k)\n",
+        f"        frame[k] = all + ptrdiff_t(k) * {where.frame};\n",
+        *(f"    right &= load{n}_1({at}, memory1, frame);\n" for n, at in loads),
+        "    for (; n < events; ++n) {\n",
+        f"        right &= run1({arguments}{', ' if moving else ''}memory1, frame);\n",
+        "        // The oldest frame is the one that the next step writes.\n",
+        f"        char *const oldest = frame[{where.frames - 1}];\n",
+        f"        for (int k = {where.frames - 1}; k > 0; --k)\n",
+        "            frame[k] = frame[k - 1];\n",
+        "        frame[0] = oldest;\n    }\n",
+        *(f"    store{n}<1>(memory1, frame, {at});\n" for n, at in stores),
         "    return right ? 0 : 1;\n}\n",
     ]
     return "".join(text)

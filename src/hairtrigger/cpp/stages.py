@@ -15,6 +15,7 @@ import numpy as np
 
 from hairtrigger.cpp import arithmetic
 from hairtrigger.cpp.body import Body, Value
+from hairtrigger.cpp.frames import hold
 from hairtrigger.cpp.grouping import (
     ELEMENT_WISE,
     alike,
@@ -87,6 +88,7 @@ class Stager:
         leaving = [*graph.outputs, *(after for _, after in graph.updates)]
         self.program.inputs += self._registers
         self.program.outputs = [self.refs[n].ravel() for n in leaving]
+        hold(self.program, len(graph.updates))
         return self.program
 
     # --- elements --------------------------------------------------------------------------------

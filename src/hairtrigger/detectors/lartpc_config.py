@@ -171,3 +171,15 @@ def _plain(name: str, value: object) -> object:
     if not math.isfinite(item) or item < 0:
         raise InputError(f"{name} = {value!r} is negative or not finite", f"give {name} 0 or more")
     return item
+
+
+PROTODUNE_SP = LartpcConfig(
+    adc_bits=12,
+    tick_ns=500.0,
+    pedestal=3812.0,
+    pedestal_spread=154.0,
+    noise_rms=17.8,
+    coherent_rms=10.4,
+    noise_white=0.37,
+)
+"""Pedestals and noise as in the real frames of ProtoDUNE-SP, which are noisier than the default."""

@@ -22,10 +22,10 @@ FADE = 128
 """Ticks in which a block fades in and out."""
 
 # A wire: white current and voltage noise that are equal at CORNER_MHZ, through the shaper. A board:
-# a bump in log frequency, and a share of the same. Fitted to spectra that docs/detectors/lartpc.md
-# names
+# a bump in log frequency with its widths below and above, and a little of the same. Fitted to
+# spectra that docs/detectors/lartpc.md names
 CORNER_MHZ = 0.066
-BUMP_MHZ, BUMP_WIDTH, BUMP_SHARE = 0.030, 0.5, 11.0
+BUMP_MHZ, BUMP_WIDTHS, BUMP_SHARE = 0.030, (0.8, 0.5), 30.0
 
 
 def wire_spectrum(frequency_mhz: np.ndarray, config: LartpcConfig) -> np.ndarray:
@@ -38,7 +38,8 @@ def wire_spectrum(frequency_mhz: np.ndarray, config: LartpcConfig) -> np.ndarray
 def board_spectrum(frequency_mhz: np.ndarray, config: LartpcConfig) -> np.ndarray:
     """Relative amplitude of the noise that the wires of a board share: most of it near 30 kHz."""
     f = np.maximum(np.asarray(frequency_mhz, float), 1e-6)
-    bump = BUMP_SHARE * np.exp(-((np.log(f / BUMP_MHZ) / BUMP_WIDTH) ** 2) / 2)
+    width = np.where(f < BUMP_MHZ, *BUMP_WIDTHS)
+    bump = BUMP_SHARE * np.exp(-((np.log(f / BUMP_MHZ) / width) ** 2) / 2)
     return np.sqrt(bump**2 + wire_spectrum(f, config) ** 2)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hairtrigger.rtl import cells
 from hairtrigger.rtl.arithmetic import ZERO
-from hairtrigger.rtl.clocked import Accumulate, Counter, Fetch, Hold, Running
+from hairtrigger.rtl.clocked import Accumulate, Counter, Fetch, Fresh, Hold, Running
 from hairtrigger.rtl.netlist import (
     Cell,
     Delay,
@@ -71,11 +71,22 @@ class ModuleBuilder(Quantizing):
         key = ("running", start, length)
         return self._cell(key, out, lambda out: Running(start, length, out))
 
+    def fresh(self) -> Wire:
+        """1 in all clocks of the first event after a reset, counted from its own first one."""
+        out = self.net(0, 1, 0)
+        return self._cell(("fresh",), out, lambda out: Fresh(self.begin(), out))
+
     def hold(
-        self, output: Wire, following: Wire, enable: Wire, entries: Sequence[int], name: str
+        self,
+        output: Wire,
+        following: Wire,
+        enable: Wire,
+        entries: Sequence[int],
+        name: str,
+        resets: bool = True,
     ) -> None:
         """Say what a net made by `net` holds from clock to clock; see `Hold`."""
-        self.body.append(Hold(following, enable, tuple(entries), output, name))
+        self.body.append(Hold(following, enable, tuple(entries), output, name, resets))
 
     def join(self, parts: Sequence[tuple[Wire, int]]) -> Wire:
         """The bits of wires above each other, the lowest first, each in so many bits."""

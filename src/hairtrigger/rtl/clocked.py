@@ -1,7 +1,7 @@
 """Cells that hold a value from clock to clock: what steers a folded design, and what adds up in it.
 
-Only `Hold` and `Running` have a reset. The others begin anew where their ``start`` is 1, so what
-they held before does not matter.
+Only `Hold`, `Running` and `Fresh` have a reset. The others begin anew where their ``start`` is 1,
+so what they held before does not matter.
 """
 
 from __future__ import annotations
@@ -168,12 +168,40 @@ class Running(Clocked):
 
 
 @dataclass(frozen=True)
+class Fresh(Clocked):
+    """1 from where ``start`` is 1 for the first time after a reset, until it is again."""
+
+    start: Wire
+    output: Wire
+
+    @property
+    def inputs(self) -> tuple[Wire, ...]:
+        return (self.start,)
+
+    def delay(self, model: Delays) -> float:
+        return model.lut(1)
+
+    def lines(self, show: Show, name: str, when: str) -> list[str]:
+        return [
+            f"reg {name}_seen;",
+            f"reg {name}_q;",
+            f"wire {name} = {show(self.start)} ? ~{name}_seen : {name}_q;",
+            "always @(posedge clk) begin",
+            f"    if (rst) {name}_seen <= 1'b0;",
+            f"    else {when}if ({show(self.start)}) {name}_seen <= 1'b1;",
+            f"    {when}{name}_q <= {name};",
+            "end",
+        ]
+
+
+@dataclass(frozen=True)
 class Hold(Clocked):
     """Registers of the Graph, read and written in turn.
 
     ``output`` is the first of ``entries``, which are the codes after a reset; where ``enable`` is 1
     the others move up and ``following`` becomes the last. It reads what is made from its output, so
-    it stands behind that in a module's body.
+    it stands behind that in a module's body. Without ``resets`` a reset leaves it as it is, as
+    shift-register LUTs do.
     """
 
     following: Wire
@@ -181,6 +209,7 @@ class Hold(Clocked):
     entries: tuple[int, ...]
     output: Wire
     name: str
+    resets: bool = True
 
     @property
     def inputs(self) -> tuple[Wire, ...]:
@@ -209,6 +238,8 @@ class Hold(Clocked):
             moved = f"{{{last}, {name}_q[{width * count - 1}:{width}]}}"
         codes = [number(code, width) for code in reversed(self.entries)]
         enable = extended(self.enable, 1, 0, show)
+        if not self.resets:
+            return [f"always @(posedge clk) {when}if ({enable}) {name}_q <= {moved};"]
         return [
             "always @(posedge clk) begin",
             f"    if (rst) {name}_q <= {{{', '.join(codes)}}};",

@@ -135,7 +135,7 @@ def _slabs(t: TensorType, interval: int, axis: int | None) -> Slabs:
     rank = len(t.shape)
     image = range(max(1, rank - 1) if rank != 2 else 2)
     longest = max(image, key=lambda n: t.shape[n], default=0) if rank else 0
-    if interval == 1 or rank < 2 and (axis is None or not rank):
+    if interval == 1 or (rank < 2 and (axis is None or not rank)):
         return Slabs(np.arange(t.size).reshape(1, -1))
     return Slabs.of(t.shape, interval, longest if axis is None else axis)
 

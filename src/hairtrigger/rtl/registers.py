@@ -2,7 +2,9 @@
 
 A register is read in the clock in which its next value is made, so that the next event, one clock
 or more later, finds it. Where an event takes several clocks, elements that are made by one instance
-after the other share a ring of registers that turns by one place for each.
+after the other share a ring of registers that turns by one place for each. Long rings become
+shift-register LUTs, which have no reset: there the first event after one reads the reset value, not
+the ring.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import State
 from hairtrigger.rtl.kernels import choose, hull, spans_of
 from hairtrigger.rtl.lowering import Lowering, ports_of
-from hairtrigger.rtl.netlist import CONSTANT, Wire
+from hairtrigger.rtl.netlist import CONSTANT, Wire, constant
 from hairtrigger.rtl.schedule import Value
+
+LONG = 6
+"""Elements from which on a ring has no reset: as few flip-flops cost as much as a shift-register
+LUT for each bit, and the choice behind it."""
 
 Layout = dict[int, tuple[IntArray, IntArray]]
 """For each State, by its place in the Graph: clock and place of the elements of its next value."""
@@ -30,8 +36,14 @@ def read(state: Lowering, place: int, op: State, layout: Layout) -> Value:
     lane = zero.copy()
     for ring in _rings(time, made):
         elements: list[int] = ring.tolist()
-        low, high, fraction = hull([spans[n] for n in elements])
-        lane[ring] = state.lane(state.top.net(low, high, fraction))
+        wire = state.top.net(*hull([spans[n] for n in elements]))
+        seen = wire
+        code = _reset_of_all(op, ring, wire)
+        if code is not None:
+            fresh = state.top.delayed(state.top.fresh(), int(time[ring[0]]))
+            seen = state.top.choose(fresh, constant(code, wire.fraction), wire)
+        lane[ring] = state.lane(seen)
+        state.rings[int(lane[ring[0]])] = wire
     where = made + state.places if place in layout else np.full_like(zero, -1)
     state.places += int(made.max()) + 1
     return Value(*(a.reshape(op.type.shape) for a in (lane, time, where)))
@@ -89,9 +101,10 @@ def write(state: Lowering, graph: Graph, layout: Layout) -> None:
             )
         made = layout[place][1] if place in layout else np.arange(op.type.size)
         for ring in _rings(time, made):
-            wire = state.wires[int(register.lane.ravel()[ring[0]])]
-            if wire.constant:
+            lane = int(register.lane.ravel()[ring[0]])
+            if lane not in state.rings or state.rings[lane].constant:
                 continue
+            wire = state.rings[lane]
             first = int(time[ring[0]])
             offered, ports = ports_of(
                 state, value.lane.ravel()[ring, None], late[ring, None], time[ring], first
@@ -101,15 +114,21 @@ def write(state: Lowering, graph: Graph, layout: Layout) -> None:
             if following.constant:
                 code = _in_steps(following.low, following.fraction, wire)
                 following = Wire(CONSTANT, code, code, wire.fraction)
-            state.top.hold(
-                wire, following, _enable(state, time[ring]), _codes(op, ring, wire), op.name
-            )
+            codes, enable = _codes(op, ring, wire), _enable(state, time[ring])
+            resets = _reset_of_all(op, ring, wire) is None
+            state.top.hold(wire, following, enable, codes, op.name, resets)
 
 
 def _rings(time: IntArray, made: IntArray) -> list[IntArray]:
     """Elements that share a ring, in the order of time."""
     order = np.lexsort((time, made))
     return np.split(order, np.flatnonzero(np.diff(made[order])) + 1)
+
+
+def _reset_of_all(op: State, ring: IntArray, wire: Wire) -> int | None:
+    """The code of all elements of a long ring after a reset; None for other rings."""
+    codes = set(_codes(op, ring, wire))
+    return codes.pop() if len(ring) >= LONG and len(codes) == 1 and not wire.constant else None
 
 
 def _codes(op: State, ring: IntArray, wire: Wire) -> list[int]:

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-STUDIES = ("muon", "muon_4_rows", "muon_3_muons", "tau3mu")
+STUDIES = ("muon", "muon_4_rows", "muon_3_muons", "tau3mu", "supernova")
 """Names that `run_study` knows."""
 
 
@@ -72,6 +72,9 @@ def run_study(
         return _run_tau3mu(preset, seed, goal, data, folder, command, reporter)
     if data is not None:
         raise InputError(f"study {name!r} reads no recorded data", "leave --data away")
+    if name == "supernova":
+        goal = _goal(part, clock, latency, interval or "8us", 1 if axis is None else axis)
+        return _run_supernova(preset, seed, goal, folder, command, reporter)
     study, judge = _find(name)
     goal = _goal(part, clock, latency, interval or study.interval, axis)
     size = study.preset(preset)
@@ -121,6 +124,16 @@ def _run_tau3mu(
         command=command,
         reporter=reporter,
     )
+
+
+def _run_supernova(
+    preset: str, seed: int, goal: Goal, folder: Path, command: str, reporter: Reporter | None
+) -> Report:
+    from hairtrigger.runs.supernova import run_supernova
+    from hairtrigger.studies.supernova import preset_named
+
+    size = preset_named(preset)
+    return run_supernova(size, seed, goal, folder, command=command, reporter=reporter)
 
 
 TRAINED = Path(__file__).parent.parent / "studies" / "trained"

@@ -17,6 +17,7 @@ from hairtrigger.report.goals import judged
 from hairtrigger.report.page import estimate
 from hairtrigger.runs.baseline import BASELINE, BaselineRun
 from hairtrigger.runs.compare import COMPARE, Comparison, Spread, spread_text
+from hairtrigger.runs.supernova_judge import PERFORMANCE
 from hairtrigger.runs.sweep import SWEEP, Swept
 from hairtrigger.runs.tradeoff import FIGURES, TRADEOFF, Tradeoff, Tuned, grouped, mean_error
 from hairtrigger.studies.tau3mu_goals import BLIND_GOALS
@@ -149,6 +150,16 @@ def _traded(folder: Path) -> Section:
     return Section(TRADEOFF, "Knowing the signal and not S", text, picture, record)
 
 
+def _performed(folder: Path) -> Section:
+    from hairtrigger.report.supernova import Performance, performance_text
+
+    found = read_record(Performance, folder / f"{PERFORMANCE}.json")
+    text = performance_text(found) + f"\n\n{_source(found.commit, found.versions)}"
+    picture = (folder / f"{PERFORMANCE}.svg").read_text(encoding="utf-8")
+    title = "Beside conventional triggers"
+    return Section(PERFORMANCE, title, text, picture, dataclasses.asdict(found))
+
+
 def _worth(tuned: Tuned) -> float:
     return max(trial.worth for trial in tuned.trials)
 
@@ -159,6 +170,6 @@ def _recipe(tuned: Tuned) -> str:
 
 MAKERS = (
     *((COMPARE, _compared), (SWEEP, _swept), (BASELINE, _baseline)),
-    (TRADEOFF, _traded),
+    *((TRADEOFF, _traded), (PERFORMANCE, _performed)),
 )
 """The file that marks a folder, and what makes a section of it."""

@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 
 PAGE, SUMMARY = "report.html", "summary.json"
 EVALUATION, PICTURES = "evaluation.json", "displays.npz"
-OTHERS = {"tradeoff": ("tradeoff.svg", "Knowing the signal, not where it comes from")}
+OTHERS = {
+    "tradeoff": ("tradeoff.svg", "Knowing the signal, not where it comes from"),
+    "performance": ("performance.svg", "Efficiency, fakes and bursts"),
+}
 """Stages that leave a figure for the page: its file and title."""
 PACKAGES = (
     *("numpy", "keras", "jax", "hgq2", "da4ml", "onnx", "onnxruntime"),
@@ -258,6 +261,10 @@ def goals_of(study: str | None) -> Sequence[Goal]:
         from hairtrigger.studies import tau3mu_goals
 
         return tau3mu_goals.GOALS
+    if family == "supernova":
+        from hairtrigger.studies import supernova_goals
+
+        return supernova_goals.GOALS
     return ()
 
 

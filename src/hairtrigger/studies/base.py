@@ -37,7 +37,7 @@ class Goal:
     label: str
     unit: str
     better: str
-    must: float
+    must: float | None
     aim: float | None = None
 
 

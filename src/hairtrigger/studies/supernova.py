@@ -56,7 +56,9 @@ class SupernovaPreset:
     """How large a run is: images of each kind of signal, and of noise.
 
     ``pool_noise``: of which the hardest train the network; ``cut_noise``: that choose the cut;
-    ``test_noise``: that count fakes. ``fake_rate``: images of noise that may pass, as a share.
+    ``test_noise``: that count fakes; ``tune_...``: that tune the conventional triggers.
+    ``fake_rate``: images of noise that may pass, as a share. ``chain_images``: that go through the
+    whole chain in simulated Verilog.
     """
 
     name: str
@@ -67,6 +69,8 @@ class SupernovaPreset:
     validation_noise: int
     cut_noise: int
     test_noise: int
+    tune_noise: int
+    tune_signal: int
     fake_rate: float
     float_epochs: int
     student_epochs: int
@@ -77,10 +81,14 @@ class SupernovaPreset:
     beta: tuple[float, float] = (1e-7, 1e-6)
 
 
-SMOKE = SupernovaPreset("smoke", 1024, 512, 512, 2048, 1024, 2048, 2048, 1e-2, 1, 1, 4)
-DEMO = SupernovaPreset("demo", 8192, 1024, 4096, 49152, 4096, 49152, 98304, 1e-4, 6, 4, 64)
+SMOKE = SupernovaPreset("smoke", 1024, 512, 512, 2048, 1024, 2048, 2048, 2048, 512, 1e-2, 1, 1, 4)
+DEMO = SupernovaPreset(
+    *("demo", 4096, 512, 2048, 24_576, 2048, 32_768, 65_536, 8192, 1024),
+    *(1e-4, 6, 5, 32),
+)
 PAPER = SupernovaPreset(
-    "paper", 40_960, 4096, 20_480, 512_000, 20_480, 1_024_000, 3_072_000, 1e-6, 10, 10, 1024
+    *("paper", 40_960, 4096, 20_480, 512_000, 20_480, 1_024_000, 3_072_000, 102_400, 8192),
+    *(1e-6, 10, 12, 512),
 )
 PRESETS = (SMOKE, DEMO, PAPER)
 

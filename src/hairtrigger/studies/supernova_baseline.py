@@ -5,6 +5,9 @@
     values = scores(best.trigger, images, state)    # int64, larger = more like a signal
     passed = values >= best.cut.value
 
+    judge = scorer({"clusters": best.trigger}, settled.sum_pedestal)
+    named = judge(images, pedestals)                # of samples while they are made
+
 The images to tune on must not be those to judge by.
 """
 
@@ -38,6 +41,7 @@ from hairtrigger.studies.supernova_metrics import Cut, cut_at, pass_rate
 
 States = State | Mapping[Finder, State]
 """One state, or one for each finder: `hairtrigger.studies.supernova_hits.settle` makes them."""
+THRESHOLD, ABSRS, ADJACENT = Threshold(), AbsRunningSum(), Adjacent()
 AT_A_TIME = 16 * CHUNK
 """Images whose hits are clustered together."""
 
@@ -46,8 +50,8 @@ AT_A_TIME = 16 * CHUNK
 class Clusters:
     """Score: the largest ADC sum of a cluster that has ``min_hits`` hits or more."""
 
-    finder: Finder = Threshold()
-    clustering: Clustering = Adjacent()
+    finder: Finder = THRESHOLD
+    clustering: Clustering = ADJACENT
     min_hits: int = 1
 
     def __post_init__(self) -> None:
@@ -60,7 +64,7 @@ class Sums:
     """Score: the largest ADC sum of all hits in a sliding window of ``wires`` x ``ticks``; None is
     as large as the image."""
 
-    finder: Finder = Threshold()
+    finder: Finder = THRESHOLD
     wires: int | None = None
     ticks: int | None = None
 
@@ -94,14 +98,14 @@ def describe(trigger: Trigger) -> str:
         return f"{found}, sum of {' x '.join(sizes) if sizes else 'the image'}"
     how = trigger.clustering
     if isinstance(how, Adjacent):
-        linked = f"adjacent ({how.wires} wires, {how.ticks} ticks)"
+        linked = f"adjacent {how.wires} x {how.ticks}"
     else:
-        linked = f"DBSCAN ({how.eps:g}, {how.minimum})"
-    return f"{found}, {linked}, {trigger.min_hits} hits or more"
+        linked = f"DBSCAN {how.eps:g}, {how.minimum}"
+    return f"{found}, {linked}, hits >= {trigger.min_hits}"
 
 
 def ladder(
-    finders: Sequence[Finder] = (Threshold(), AbsRunningSum()),
+    finders: Sequence[Finder] = (THRESHOLD, ABSRS),
     gaps: Sequence[tuple[int, int]] = ((1, 4), (2, 8)),
     most_hits: int = 6,
     windows: Sequence[tuple[int | None, int | None]] = ((None, None), (20, None), (20, 32)),
@@ -153,6 +157,29 @@ def scores_of(
         if progress is not None:
             progress(end, len(images))
     return found
+
+
+def scorer(
+    triggers: Mapping[str, Trigger], sum_pedestal: ArrayLike = 0
+) -> Callable[[ArrayLike, ArrayLike], dict[str, NDArray[np.int64]]]:
+    """A function of images and their pedestals [ADC] that gives the scores of named triggers.
+
+    Pedestals (wires,) or (images, wires), at which each image begins. ``sum_pedestal``: those of
+    the running sum, (wires,) or one number, which `hairtrigger.studies.supernova_hits.settle` finds
+    in noise. From 0, which is refused, the threshold of `AbsRunningSum` would be lower than asked.
+    """
+    needs = [t for t in triggers.values() if isinstance(t.finder, AbsRunningSum)]
+    if needs and not np.all(np.asarray(sum_pedestal) > 0):
+        raise InputError(
+            f"{needs[0].finder} has no pedestal of its sum to begin at.",
+            "Give settle(finder, noise).sum_pedestal.",
+        )
+
+    def judge(images: ArrayLike, pedestals: ArrayLike) -> dict[str, NDArray[np.int64]]:
+        found = scores_of(list(triggers.values()), images, State.at(pedestals, sum_pedestal))
+        return dict(zip(triggers, found, strict=True))
+
+    return judge
 
 
 def scores_of_hits(

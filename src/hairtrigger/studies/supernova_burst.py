@@ -11,8 +11,9 @@ with mu = rate x window and N Poisson of mean mu:
 - "scan" (ours): rate (1 - mu / k) P(N = k - 1). A trigger makes the count k with rate P(N = k - 1);
   the bracket takes off those of the same alarm (S. E. Alm, Probab. Math. Stat. 3 (1983) 13; J. I.
   Naus, J. Am. Stat. Assoc. 77 (1982) 177). The tests compare it with simulated processes.
-- "each": rate P(N >= k), every trigger a new trial. It counts one alarm many times. It gives the
-  figures that are published: `REFERENCES`.
+- "each": rate P(N >= k), every trigger a trial of its own. Where the window holds many triggers it
+  counts an alarm many times; where it holds few it is too low, since a window that ends with a
+  trigger is not one at random. It gives the figures that are published: `REFERENCES`.
 - "separate": P(N >= k) / window, as if windows did not slide. It is too low.
 """
 
@@ -188,7 +189,9 @@ def _background_hz(fake_rate: float, burst: Burst) -> float:
 # --- bursts --------------------------------------------------------------------------------------
 
 
-def efficiency(interactions: float, share: float, triggers: int, rate_hz: float, burst: Burst):
+def efficiency(
+    interactions: float, share: float, triggers: int, rate_hz: float, burst: Burst
+) -> float:
     """The chance that a burst of ``interactions``, each passing with chance ``share``, with
     background of ``rate_hz``, makes ``triggers`` in the window that begins with the burst.
 
@@ -324,7 +327,9 @@ def simulated_efficiency(
         signal = np.zeros(n) if burst.profile is None else burst.profile.draw(rng, n)
         span = 3 * burst.window_s
         noise = rng.random(rng.poisson(rate_hz * span)) * span - burst.window_s
-        found += most_in_window(np.sort(np.concatenate([signal, noise])), burst.window_s) >= triggers
+        found += (
+            most_in_window(np.sort(np.concatenate([signal, noise])), burst.window_s) >= triggers
+        )
     return fraction(found, bursts, level)
 
 

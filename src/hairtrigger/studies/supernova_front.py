@@ -314,7 +314,7 @@ def reciprocal(divisor: int, reach: int) -> tuple[int, int]:
     numbers = np.arange(-reach, reach + 1, dtype=np.int64)
     exact = np.sign(numbers) * ((2 * abs(numbers) + divisor - 1) // (2 * divisor))
     for fraction in range(41):
-        code = (1 << fraction) // divisor  # a little too small, so that halves go to zero
+        code = ((1 << fraction) - 1) // divisor  # a little too small: halves go to zero
         half = (1 << fraction) >> 1
         if code and np.array_equal((numbers * code + half) >> fraction, exact):
             return code, fraction

@@ -197,7 +197,7 @@ def _find_few(images: NDArray[np.int16], finder: Finder, state: State) -> NDArra
     In ``ticks`` ticks a pedestal falls by no more than (ticks + |counter|) / (limit + 1): a lower
     sample is not over threshold. Of noise nearly all wires are left out.
     """
-    _, ticks, wires = images.shape
+    ticks = images.shape[1]
     fall = (ticks + int(np.abs(state.counter).max(initial=0))) // (finder.limit + 1)
     high = images.max(axis=1)
     image, wire = np.nonzero(high - state.pedestal > finder.threshold - fall)
@@ -212,10 +212,9 @@ def _find_few(images: NDArray[np.int16], finder: Finder, state: State) -> NDArra
 
 
 def _find_all(images: NDArray[np.int16], finder: Finder, state: State) -> NDArray[np.void]:
-    _, _, wires = images.shape
     ticks = images.swapaxes(0, 1)
     hits = _hits(_Walk(finder, state, ticks.shape[1:]).over(ticks))
-    hits["image"], hits["wire"] = np.divmod(hits["wire"], wires)
+    hits["image"], hits["wire"] = np.divmod(hits["wire"], images.shape[2])
     return hits
 
 

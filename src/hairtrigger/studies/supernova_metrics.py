@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hairtrigger.detectors.lartpc_config import CLASSES
 from hairtrigger.errors import InputError
 from hairtrigger.metrics import (
     LEVEL,
@@ -160,15 +161,12 @@ def judge(
     visible_mev: ArrayLike,
     cut: float,
     *,
-    noise: int = 0,
-    nue_cc: int = 1,
-    classes: int = 5,
     edges_mev: Sequence[float] = ENERGY_EDGES_MEV,
     window: float = 1.0,
     level: float = LEVEL,
 ) -> Judged:
-    """A method with ``scores`` (images,) at ``cut``, on images of true ``kinds`` (numbers of
-    classes) and ``visible_mev``.
+    """A method with ``scores`` (images,) at ``cut``, on images of true ``kinds`` (numbers in
+    `CLASSES`) and ``visible_mev``.
 
     ``window``: images that are stored for each that passes. Raises `InputError` for NaN, different
     lengths, or no noise or nu_e CC image.
@@ -176,19 +174,19 @@ def judge(
     values, energy = finite("scores", scores), finite("visible_mev", visible_mev)
     kind = finite("kinds", kinds)
     same_length(scores=values, kinds=kind, visible_mev=energy)
-    for number, what in ((noise, "noise"), (nue_cc, "nu_e CC")):
-        if not (kind == number).any():
+    noise, cc = (kind == CLASSES.index(name) for name in ("noise", "nue_cc"))
+    for mask, what in ((noise, "noise"), (cc, "nu_e CC")):
+        if not mask.any():
             raise InputError(f"There is no {what} image to judge by.", "Simulate some.")
     passed = values >= cut
-    cc = kind == nue_cc
-    fakes = fraction_of(passed[kind == noise], level)
+    fakes = fraction_of(passed[noise], level)
     return Judged(
         name=name,
         cut=float(cut),
         fakes=fakes,
         hz=rate_hz(fakes),
         efficiency=fraction_of(passed[cc & (energy > VISIBLE_MEV)], level),
-        by_class=tuple(fraction_of(passed[kind == k], level) for k in range(classes)),
+        by_class=tuple(fraction_of(passed[kind == k], level) for k in range(len(CLASSES))),
         turn_on=turn_on(energy[cc], values[cc], cut, edges_mev, level),
         reduction=reduction(fakes, window),
     )
@@ -234,9 +232,9 @@ def mean_efficiency(curve: TurnOn, energies_mev: ArrayLike, level: float = LEVEL
 
     ``energies_mev``: visible energies drawn from the spectrum; those outside the curve's bins count
     as missed. The weights w of the bins are taken as known: the variance is sum w^2 p (1 - p) / n,
-    and the interval that of `fraction` for as many events as would have it. There p counts one event
-    more that passed and one more that did not, since a bin that all passed is not exact. Raises
-    `InputError` where a bin with weight has no events.
+    and the interval that of `fraction` for as many events as would have it. There p counts one
+    event more that passed and one more that did not, since a bin that all passed is not exact.
+    Raises `InputError` where a bin with weight has no events.
     """
     energies = finite("energies_mev", energies_mev)
     if not energies.size:

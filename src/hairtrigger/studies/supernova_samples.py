@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hairtrigger.detectors import lartpc
+from hairtrigger.detectors import lartpc, lartpc_noise
 from hairtrigger.detectors import store as event_store
 from hairtrigger.detectors.lartpc_config import LartpcConfig
 from hairtrigger.errors import InputError, StorageError
@@ -96,7 +96,7 @@ def make(
         arrays[f"truth_{name}"] = event_store.ArraySpec(field.shape, field.base.name)
     for name in names:
         arrays[f"score_{name}"] = event_store.ArraySpec((), "float64")
-    pedestals = lartpc.pedestals(config)
+    pedestals = lartpc_noise.pedestals(config)
 
     def produce(start: int, stop: int) -> dict[str, NDArray[Any]]:
         made = lartpc.simulate(stop - start, seed=seed, config=config, kind=kind, start=start)
