@@ -8,7 +8,6 @@
 All streams have ``channels``, ``bits``, ``counts_per_tick``, ``links``, ``faults`` and ``close``.
 """
 
-import io
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,7 +153,7 @@ def _frames(head: bytes, name: str) -> tuple[FrameFormat, tuple[Link, ...]]:
     return found
 
 
-class _Head(io.RawIOBase):
+class _Head:
     """A file whose first bytes were read already."""
 
     def __init__(self, head: bytes, file: Any, name: str) -> None:
@@ -163,9 +162,8 @@ class _Head(io.RawIOBase):
         self._read = getattr(file, "read1", file.read)
         self.name = name
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         if len(self._head):
-            size = len(self._head) if size < 0 else size
             part, self._head = bytes(self._head[:size]), self._head[size:]
             return part
         return self._read(size)
@@ -231,7 +229,7 @@ class _Chain:
                     self._file = open(path, "rb")  # noqa: SIM115
                 except OSError as error:
                     raise StorageError(f"{path} cannot be read: {error}", "check it") from error
-            data = self._file.read(size)
+            data = self._file.read1(size)  # a pipe gives what it has
             if data:
                 return data
             self._file.close()

@@ -262,13 +262,19 @@ def read_bytes(dataset: Any, start: int, stop: int) -> bytes:
 
 
 class _Bytes:
-    """The bytes of a fragment, as a binary file."""
+    """The bytes of a fragment, as a binary file; it ends early where the file is damaged."""
 
-    def __init__(self, dataset: Any, start: int, stop: int) -> None:
-        self._dataset, self._at, self._stop = dataset, start, stop
+    def __init__(self, file: Any, fragment: Fragment, faults: Faults) -> None:
+        self._file, self._fragment, self._faults = file, fragment, faults
+        self._at = fragment.start
 
     def read(self, size: int) -> bytes:
-        data = read_bytes(self._dataset, self._at, min(self._at + size, self._stop))
+        stop = min(self._at + size, self._fragment.stop)
+        try:
+            data = read_bytes(self._file[self._fragment.name], self._at, stop)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            self._faults.add("fragment", 1, [f"{self._fragment.name}, byte {self._at}: {error}"])
+            return b""
         self._at += len(data)
         return data
 
@@ -322,9 +328,7 @@ class RecordStream:
 
     def __iter__(self) -> Iterator[Block]:
         for record in self.records:
-            sources = [
-                (f.name, _Bytes(self._file[f.name], f.start, f.stop)) for f in record.fragments
-            ]
+            sources = [(f.name, _Bytes(self._file, f, self.faults)) for f in record.fragments]
             if not sources:
                 continue
             stream = FrameStream(sources, self.format, **self._options)

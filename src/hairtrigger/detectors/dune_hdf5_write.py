@@ -22,7 +22,7 @@ from hairtrigger.detectors.dune_hdf5 import (
     WIBETH_TYPE,
     import_h5py,
 )
-from hairtrigger.detectors.wib import WIB1, FrameFormat, read_headers
+from hairtrigger.detectors.wib import WIB1, FrameFormat, check_frames, read_headers
 from hairtrigger.errors import InputError, StorageError
 
 
@@ -39,8 +39,8 @@ def write_records(
     bytes) of one link each, numbered from 0.
 
     ``layout`` 3 to 5, or 2 with the older paths and headers (trigger records only). Raises
-    InputError for other layouts, kinds and fragments without frames, StorageError if the file is
-    there already or cannot be written.
+    InputError for other layouts, kinds and fragments that are no frames, StorageError if the file
+    is there already or cannot be written.
     """
     if layout not in (2, 3, 4, 5) or kind not in ("TriggerRecord", "TimeSlice"):
         raise InputError(
@@ -88,7 +88,7 @@ def _write_record(
     for n, frames in enumerate(fragments):
         if not len(frames):
             raise InputError(f"fragment {n} of record {number} has no frames", "leave it out")
-        stamps = read_headers(format, frames)["timestamp"]
+        stamps = read_headers(format, check_frames(format, frames))["timestamp"]
         header = np.zeros(1, dtype)
         header["marker"], header["version"] = FRAGMENT_MARKER, 3 if layout == 2 else 5
         header["size"] = dtype.itemsize + frames.nbytes

@@ -102,8 +102,7 @@ def read_headers(
 ) -> np.ndarray:
     """Headers of HEADER_DTYPE of frames, uint8 (frames, bytes), or of frames anywhere in bytes.
 
-    With ``positions`` (frames,), ``frames`` is uint8 (bytes,) and a frame begins at each of them;
-    at least `header_bytes` must follow.
+    With ``positions`` (frames,), ``frames`` is uint8 (bytes,) and a whole frame begins at each.
     """
     if positions is None:
         positions = np.arange(len(frames), dtype=np.int64) * format.frame_bytes
@@ -112,11 +111,6 @@ def read_headers(
     if len(positions):
         (_wib1_headers if format is WIB1 else _wibeth_headers)(frames, positions, headers)
     return headers
-
-
-def header_bytes(format: FrameFormat) -> int:
-    """How many bytes of a frame `read_headers` looks at."""
-    return _WIB1_HEADER + 3 * _WIB1_BLOCK + 16 if format is WIB1 else _ETH_HEADER
 
 
 def _words(data: np.ndarray, dtype: str, positions: np.ndarray, offset: int) -> np.ndarray:
@@ -172,7 +166,7 @@ def decode_wib1(frames: np.ndarray) -> np.ndarray:
     Channel 64 b + 8 a + c is channel c of ADC a in COLDATA block b; channels 0 to 127 are one
     front-end board, 128 to 255 the other.
     """
-    frames = _checked_frames(WIB1, frames)
+    frames = check_frames(WIB1, frames)
     out = np.empty((len(frames), WIB1.channels), np.uint16)
     tile = max(1, _TILE_BYTES // WIB1.frame_bytes)
     for start in range(0, len(frames), tile):
@@ -196,7 +190,7 @@ def decode_wibeth(frames: np.ndarray) -> np.ndarray:
 
     A tick is 112 bytes; channel c holds the bits 14 c to 14 c + 13 of them.
     """
-    frames = _checked_frames(WIBETH, frames)
+    frames = check_frames(WIBETH, frames)
     out = np.empty((len(frames), WIBETH.ticks, WIBETH.channels), np.uint16)
     groups = WIBETH.ticks * _ETH_ROW // 7
     lanes = out.reshape(len(frames), groups * 4).view("<u8")
@@ -221,7 +215,8 @@ def decode(format: FrameFormat, frames: np.ndarray) -> np.ndarray:
     return decode_wib1(frames)[:, None, :] if format is WIB1 else decode_wibeth(frames)
 
 
-def _checked_frames(format: FrameFormat, frames: np.ndarray) -> np.ndarray:
+def check_frames(format: FrameFormat, frames: np.ndarray) -> np.ndarray:
+    """The frames, if they are uint8 (frames, bytes) of the format; else raises InputError."""
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 2 or frames.shape[1] != format.frame_bytes:
         raise InputError(
@@ -299,7 +294,7 @@ def encode_wibeth(
     for n in range(1, 4):
         word |= (lanes >> np.uint64(16 * n) & mask) << np.uint64(14 * n)
     packed = word.reshape(-1, 1).view(np.uint8)[:, :7]
-    frames[:, :, _ETH_HEADER:] = packed.reshape(count, len(links), -1)
+    frames[:, :, _ETH_HEADER:] = packed.reshape(count, len(links), _ETH_ROW * WIBETH.ticks)
     return frames.reshape(-1, WIBETH.frame_bytes)
 
 

@@ -54,12 +54,19 @@ class Blocks:
         self.numbers = numbers
         self.block_ticks = block_ticks
         self.zero = 0
-        self._channels = channels
         self._fill = fill
         self._recent = recent
         self._open: dict[int, _Open] = {}
         self._next = 0  # the block that comes next
-        self._held = np.zeros(len(numbers) * format.channels, np.uint16)
+        columns = np.arange(len(numbers) * format.channels) if channels is None else channels
+        self._link_of = columns // format.channels  # of each column
+        self._held = np.zeros(len(columns), np.uint16)
+        self._own: list[Any] = []  # which channels of each link are kept
+        self._at: list[Any] = []  # and in which columns
+        for link in range(len(numbers)):
+            at = np.flatnonzero(self._link_of == link)
+            self._own.append(as_slice(columns[at] % format.channels))
+            self._at.append(as_slice(at))
         self.begin(0)
 
     def begin(self, zero: int) -> None:
@@ -76,13 +83,14 @@ class Blocks:
 
     def put(self, batch: Batch, ticks: np.ndarray, source: str) -> None:
         """Put frames, the first samples of which are at ``ticks``, at or after `first_open`."""
+        if not len(batch):
+            return
         links = batch.headers["link"]
         for column, number in enumerate(self.numbers):
             own = np.flatnonzero(links == number)
-            if len(own) == len(batch):
-                self._put_link(column, batch, ticks, source)
-            elif len(own):
-                self._put_link(column, batch.take(own), ticks[own], source)
+            if len(own):
+                every = as_slice(own)  # a view where links take turns
+                self._put_link(column, batch.take(every), ticks[every], source)
 
     def _put_link(self, column: int, batch: Batch, ticks: np.ndarray, source: str) -> None:
         reached = np.maximum.accumulate(np.concatenate([self._reach[column : column + 1], ticks]))
@@ -94,35 +102,28 @@ class Blocks:
             batch, ticks = batch.take(order), ticks[order]
         size = self.format.ticks
         free = np.concatenate([[True], np.diff(ticks) >= size])
-        rows = ticks[:, None] + np.arange(size)
-        for block, at, inside in self._pieces(rows[free].ravel()):
-            taken = block.filled[inside, column]
-            if taken.any():
-                free[np.flatnonzero(free)[np.unique(at[taken] // size)]] = False
+        alone = np.flatnonzero(free)
+        for block, at, inside in self._pieces(ticks[free]):
+            taken = np.flatnonzero(block.filled[inside, column])
+            free[alone[np.unique((at.start + taken) // size)]] = False
         samples = decode(self.format, batch.frames)
-        wide = slice(column * self.format.channels, (column + 1) * self.format.channels)
         flat = samples if free.all() else samples[free]
-        flat = flat.reshape(-1, self.format.channels)
-        for block, at, inside in self._pieces(rows[free].ravel()):
-            block.samples[inside, wide] = flat[at[0] : at[-1] + 1]
+        flat = flat.reshape(-1, self.format.channels)[:, self._own[column]]
+        for block, at, inside in self._pieces(ticks[free]):
+            block.samples[_both(inside, self._at[column])] = flat[at]
             block.filled[inside, column] = True
         for n in np.flatnonzero(~free).tolist():
-            self._compare(column, wide, rows[n], samples[n], batch.offsets[n : n + 1], source)
+            own = samples[n][:, self._own[column]]
+            self._compare(column, ticks[n : n + 1], own, batch.offsets[n : n + 1], source)
 
     def _compare(
-        self,
-        column: int,
-        wide: slice,
-        rows: np.ndarray,
-        samples: np.ndarray,
-        offset: np.ndarray,
-        source: str,
+        self, column: int, tick: np.ndarray, samples: np.ndarray, offset: np.ndarray, source: str
     ) -> None:
         """A frame in whose place another is: a duplicate, or one of the two is wrong."""
-        pieces = self._pieces(rows)
+        pieces = self._pieces(tick)
         same = all(
             block.filled[inside, column].all()
-            and np.array_equal(block.samples[inside, wide], samples[at])
+            and np.array_equal(block.samples[_both(inside, self._at[column])], samples[at])
             for block, at, inside in pieces
         )
         self._recent.add_at("duplicate" if same else "conflict", offset, source)
@@ -130,25 +131,33 @@ class Blocks:
             for block, _, inside in pieces:
                 block.filled[inside, column] = False
 
-    def _pieces(self, rows: np.ndarray) -> list[tuple[_Open, np.ndarray, Any]]:
-        """For rising ticks: each block that they reach, which of them it holds, and where in it."""
-        numbers = rows // self.block_ticks
-        ends = np.flatnonzero(np.diff(numbers)) + 1
-        pieces = []
-        for at in np.split(np.arange(len(rows)), ends) if len(rows) else []:
-            number = int(numbers[at[0]])
-            inside = rows[at] - number * self.block_ticks
-            if inside[-1] - inside[0] == len(inside) - 1:
-                inside = slice(int(inside[0]), int(inside[-1]) + 1)
-            pieces.append((self._block(number), at, inside))
+    def _pieces(self, ticks: np.ndarray) -> list[tuple[_Open, slice, Any]]:
+        """Of frames in order, one behind the other: each block that they reach, which of their
+        ticks it holds, and where in it."""
+        size, length = self.format.ticks, self.block_ticks
+        pieces: list[tuple[_Open, slice, Any]] = []
+        if not len(ticks):
+            return pieces
+        first, stop = int(ticks[0]), int(ticks[-1]) + size
+        if stop - first == len(ticks) * size:  # without a gap
+            for number in range(first // length, (stop - 1) // length + 1):
+                start, end = max(first, number * length), min(stop, (number + 1) * length)
+                inside = slice(start - number * length, end - number * length)
+                pieces.append((self._block(number), slice(start - first, end - first), inside))
+            return pieces
+        rows = (ticks[:, None] + np.arange(size)).ravel()
+        ends = np.flatnonzero(np.diff(rows // length)) + 1
+        for start, end in zip([0, *ends.tolist()], [*ends.tolist(), len(rows)], strict=True):
+            number = int(rows[start]) // length
+            inside = as_slice(rows[start:end] - number * length)
+            pieces.append((self._block(number), slice(start, end), inside))
         return pieces
 
     def _block(self, number: int) -> _Open:
         if number not in self._open:
-            links = len(self.numbers)
-            shape = (self.block_ticks, links * self.format.channels)
             self._open[number] = _Open(
-                np.zeros(shape, np.uint16), np.zeros((self.block_ticks, links), bool)
+                np.zeros((self.block_ticks, len(self._held)), np.uint16),
+                np.zeros((self.block_ticks, len(self.numbers)), bool),
             )
         return self._open[number]
 
@@ -191,21 +200,34 @@ class Blocks:
     def _given(self, number: int, samples: np.ndarray, filled: np.ndarray) -> Block:
         missing = None
         if not filled.all():
-            missing = np.repeat(~filled, self.format.channels, axis=1)
+            missing = (~filled)[:, self._link_of]
             if self._fill == "hold":
                 ticks = np.arange(len(filled))[:, None]
                 latest = np.maximum.accumulate(np.where(filled, ticks, -1), axis=0)
                 for column in np.flatnonzero(~filled.all(axis=0)).tolist():
-                    width = self.format.channels
-                    wide = slice(column * width, (column + 1) * width)
-                    held = np.concatenate([self._held[None, wide], samples[:, wide]])
-                    samples[:, wide] = held[latest[:, column] + 1]
+                    at = self._at[column]
+                    held = np.concatenate([self._held[None, at], samples[:, at]])
+                    samples[:, at] = held[latest[:, column] + 1]
             else:
                 samples[missing] = self._fill
+            missing = missing if missing.any() else None
         self._held = samples[-1].copy()
-        if self._channels is not None:
-            samples = samples[:, self._channels]
-            missing = None if missing is None else missing[:, self._channels]
-            missing = missing if missing is not None and missing.any() else None
         timestamp = self.zero + number * self.block_ticks * self.format.step
         return Block(timestamp, samples, missing, self._recent.taken())
+
+
+def as_slice(numbers: np.ndarray) -> Any:
+    """A slice for numbers that rise by one step, else the numbers themselves."""
+    if len(numbers) < 2:
+        return slice(int(numbers[0]), int(numbers[0]) + 1) if len(numbers) else slice(0, 0)
+    step = int(numbers[1]) - int(numbers[0])
+    if step > 0 and (np.diff(numbers) == step).all():
+        return slice(int(numbers[0]), int(numbers[-1]) + 1, step)
+    return numbers
+
+
+def _both(ticks: Any, columns: Any) -> Any:
+    """The index of these ticks in these columns, either of them a slice or numbers."""
+    if isinstance(ticks, slice) or isinstance(columns, slice):
+        return ticks, columns
+    return np.ix_(ticks, columns)

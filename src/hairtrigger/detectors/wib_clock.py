@@ -12,6 +12,9 @@ from hairtrigger.detectors.wib import FrameFormat
 from hairtrigger.detectors.wib_faults import Faults
 from hairtrigger.detectors.wib_scan import Batch, join, jump_counts
 
+COPIES = 8
+"""How many frames of one link and time wait together; a link may send the same for ever."""
+
 
 class Clock:
     """The clock of one source of frames; ``counters`` says whether their counters are looked at.
@@ -28,6 +31,7 @@ class Clock:
         self._limit = jump_counts(format)
         self._last: int | None = None
         self._phases: dict[int, int] = {}
+        self._doubted: set[int] = set()  # links of which a frame was not believed
         self._waiting = join([], format)
 
     def believed(self, batch: Batch) -> list[Batch]:
@@ -53,7 +57,7 @@ class Clock:
         good = np.zeros(len(batch), bool)
         for n, (link, stamp) in enumerate(zip(links, stamps, strict=True)):
             near = self._last is None or abs(stamp - self._last) <= self._limit
-            good[n] = near and link not in self._phases
+            good[n] = near and link not in self._phases and link not in self._doubted
             if good[n]:
                 self._last = stamp
         self._reject(batch.offsets[~good])
@@ -84,50 +88,52 @@ class Clock:
         self, batch: Batch, stamps: list[int], links: list[int], phases: list[int]
     ) -> list[Batch]:
         parts: list[list[int]] = [[]]
-        far: int | None = None  # waits: far from the frame before it
-        odd: dict[int, int] = {}  # wait: not in the phase of their link
+        # Those that wait, and copies of them, which cannot speak for them: far from the frame
+        # before, and not in the phase of their link.
+        far: list[int] = []
+        odd: dict[int, list[int]] = {}
         rejected: list[int] = []
         for n, (stamp, link, phase) in enumerate(zip(stamps, links, phases, strict=True)):
             if self._last is None or abs(stamp - self._last) > self._limit:
-                if far is None or abs(stamp - stamps[far]) > self._limit:
-                    if far is not None:
-                        rejected.append(far)
-                    far = n
+                if far and (stamp, link) == (stamps[far[0]], links[far[0]]):
+                    (far if len(far) < COPIES else rejected).append(n)
+                    continue
+                if not far or abs(stamp - stamps[far[0]]) > self._limit:
+                    rejected.extend(far)
+                    far = [n]
                     continue
                 # Two frames agree: the clock jumped, or the source has just begun.
-                rejected.extend(odd.values())
-                odd.clear()
+                rejected.extend(m for waiting in odd.values() for m in waiting)
+                odd = {links[far[0]]: far}
                 if self._last is not None:
-                    self.faults.add_at("jump", batch.offsets[far : far + 1], self.source)
-                    if stamps[far] < self._last:
+                    self.faults.add_at("jump", batch.offsets[far[:1]], self.source)
+                    if stamps[far[0]] < self._last:
                         parts.append([])
                 self._phases.clear()
-                odd[links[far]] = far
-                self._last = stamps[far]
-                far = None
-            if far is not None:
-                rejected.append(far)
-                far = None
+                far = []
+            rejected.extend(far)
+            far = []
             self._last = stamp
             known = self._phases.get(link)
+            waiting = odd.get(link, [])
             if phase == known:
-                if link in odd:
-                    rejected.append(odd.pop(link))
-            elif link in odd and phases[odd[link]] == phase:
+                rejected.extend(odd.pop(link, []))
+                parts[-1].append(n)
+            elif waiting and phases[waiting[0]] == phase:
+                if stamps[waiting[0]] == stamp:
+                    (waiting if len(waiting) < COPIES else rejected).append(n)
+                    continue
                 if known is not None:
-                    place = batch.offsets[odd[link] : odd[link] + 1]
-                    self.faults.add_at("new phase", place, self.source)
+                    self.faults.add_at("new phase", batch.offsets[waiting[:1]], self.source)
                 self._phases[link] = phase
-                parts[-1].append(odd.pop(link))
+                parts[-1].extend([*odd.pop(link), n])
             else:
-                if link in odd:
-                    rejected.append(odd[link])
-                odd[link] = n
-                continue
-            parts[-1].append(n)
+                rejected.extend(waiting)
+                odd[link] = [n]
         self._reject(batch.offsets[sorted(rejected)])
-        waiting = sorted([*odd.values(), *([] if far is None else [far])])
-        self._waiting = batch.take(np.array(waiting, dtype=np.int64))
+        self._doubted.update(links[n] for n in rejected)
+        still = sorted([*far, *(n for waiting in odd.values() for n in waiting)])
+        self._waiting = batch.take(np.array(still, dtype=np.int64))
         return [batch.take(np.array(part, dtype=np.int64)) for part in parts]
 
     def _reject(self, offsets: np.ndarray) -> None:

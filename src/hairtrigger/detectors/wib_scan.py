@@ -18,7 +18,6 @@ from hairtrigger.detectors.wib import (
     WIB1,
     FrameFormat,
     Link,
-    header_bytes,
     link_of,
     read_headers,
 )
@@ -145,16 +144,19 @@ class Scanner:
         return at + 1, True
 
     def _begins(self, at: int, length: int) -> bool:
-        """Whether the last bytes of the source, less than a frame, may be the begin of one."""
-        if length < header_bytes(self.format):
+        """Whether the last bytes of the source, less than a frame, are none or the begin of one."""
+        if not length:
             return True
-        header = read_headers(self.format, self._data, np.array([at]))
-        return bool(header["signature"][0] == np.uint64(self.signature or 0))
+        dtype = "<u4" if self.format is WIB1 else "<u8"
+        word = self._data[at : at + np.dtype(dtype).itemsize]
+        if len(word) < np.dtype(dtype).itemsize:
+            return False  # too little to tell
+        return bool(_first_word_fits(self.format, word.view(dtype), self.signature)[0])
 
     def _search(self, at: int, end: bool) -> tuple[int, bool]:
         """Find the grid again from ``at`` on: where, and whether it was found."""
         data, size = self._data, self.format.frame_bytes
-        last = len(data) - (size if end else 2 * size)
+        last = len(data) - (size if end else 3 * size)
         for start in range(at, last + 1, _SLAB):
             places = np.arange(start, min(start + _SLAB, last + 1), dtype=np.int64)
             place = self._first_good(places)
@@ -168,29 +170,32 @@ class Scanner:
 
     def _first_good(self, places: np.ndarray) -> int | None:
         data, size = self._data, self.format.frame_bytes
-        if self.signature is not None:
-            # Most places fail on the first word, which is quick to look at.
-            dtype, mask, word = first_word(self.format, self.signature)
-            words = np.ndarray(
-                (places[-1] - places[0] + 1,), dtype, data.data, int(places[0]), (1,)
-            )
-            places = places[(words & mask) == word]
+        # Most places fail on the first word, which is quick to look at.
+        dtype = "<u4" if self.format is WIB1 else "<u8"
+        words = np.ndarray((places[-1] - places[0] + 1,), dtype, data.data, int(places[0]), (1,))
+        places = places[_first_word_fits(self.format, words, self.signature)]
         headers = read_headers(self.format, data, places)
         good = looks_like_frames(self.format, headers)
         if self.signature is not None:
             good &= headers["signature"] == np.uint64(self.signature)
-        ends = places + size
-        good &= (ends + size <= len(data)) | (ends == len(data))
-        places, headers = places[good], headers[good]
-        follows = places + 2 * size <= len(data)
-        after = read_headers(self.format, data, places[follows] + size)
-        before = headers[follows]
-        step = after["timestamp"] - before["timestamp"]
-        limit = jump_counts(self.format)
-        fits = (after["signature"] == before["signature"]) & (step >= -limit) & (step <= limit)
-        fits &= (step != 0) | (after["link"] != before["link"])
+        last = places + size == len(data)
+        if self.signature is None:
+            last &= self._start + places == 0  # alone
+        good &= (places + 2 * size <= len(data)) | last
+        places, headers, moved = places[good], headers[good], last[good]
         good = np.ones(len(places), bool)
-        good[follows] = fits
+        limit = jump_counts(self.format)
+        for n in range(2):  # the frame behind, and the one behind it
+            follows = places + (n + 2) * size <= len(data)
+            before = headers[follows]
+            after = read_headers(self.format, data, places[follows] + (n + 1) * size)
+            same = after["signature"] == before["signature"]
+            step = after["timestamp"] - before["timestamp"]
+            moved[follows] |= same & ((step != 0) | (after["link"] != before["link"]))
+            if n == 0:
+                good[follows] = same & (step <= limit) & (step >= -limit)
+        # What comes again and again unchanged is a pattern in the samples.
+        good &= moved
         if not good.any():
             return None
         first = int(np.argmax(good))
@@ -218,12 +223,15 @@ class Scanner:
         self.faults.add_at(kind, np.array([self._start + at]), self.source)
 
 
-def first_word(format: FrameFormat, signature: int) -> tuple[str, np.generic, np.generic]:
-    """Type, mask and value of the first word of frames with this signature."""
+def _first_word_fits(format: FrameFormat, words: np.ndarray, signature: int | None) -> np.ndarray:
+    """Whether frames may begin with these words; with a signature, whether those of it do."""
     if format is WIB1:
-        return "<u4", np.uint32(0xFF001FFF), np.uint32(signature >> 32)
+        wanted = 0x100 if signature is None else signature >> 32
+        return words & np.uint32(0xFF001FFF) == np.uint32(wanted)
+    if signature is None:
+        return words & np.uint64(0x3F << 34) == 0
     mask = 0xFFF000FC00000FFF
-    return "<u8", np.uint64(mask), np.uint64(signature & mask)
+    return words & np.uint64(mask) == np.uint64(signature & mask)
 
 
 def looks_like_frames(format: FrameFormat, headers: np.ndarray) -> np.ndarray:
@@ -244,12 +252,9 @@ def recognise_frames(head: bytes) -> tuple[FrameFormat, tuple[Link, ...]] | None
     best = None
     for format in FORMATS:
         scanner = Scanner(format, "", Faults())
-        batches = [scanner.feed(head)]
-        alone = len(head) == format.frame_bytes
-        if scanner.signature is None and alone:
-            batches.append(scanner.finish())
-        frames = sum(len(batch) for batch in batches) + (not alone)
-        if scanner.signature is None or 2 * frames * format.frame_bytes < len(head) - 2 * 7200:
+        batches = [scanner.feed(head), scanner.finish()]
+        frames = sum(len(batch) for batch in batches)
+        if not frames or 2 * (frames + 2) * format.frame_bytes < len(head):
             continue
         if best is None or frames * format.frame_bytes > best[0]:
             headers = np.concatenate([batch.headers for batch in batches])

@@ -26,6 +26,9 @@ from hairtrigger.errors import InputError, StorageError
 BLOCK_TICKS = 2048
 WINDOW_TICKS = 2048
 CHUNK_BYTES = 4 << 20
+LEARN_FRAMES = 16
+LEARN_BYTES = 32 << 20
+"""How much is read of each source to learn the links, at least and at most."""
 
 
 @dataclass
@@ -59,8 +62,8 @@ class FrameStream:
 
     ``sources``: names and binary files; several are read side by side and merged by timestamp.
     ``links`` fixes which links the stream has and the order of their channels; else those of the
-    first ``window`` ticks, sorted. ``channels`` picks columns of all links' channels, in the order
-    given. ``window``: ticks by which a frame may come late. ``fill``: what stands where a sample is
+    first 2 ``window`` ticks, sorted. ``channels`` picks columns among all links' channels, in this
+    order. ``window``: ticks by which a frame may come late. ``fill``: what stands where a sample is
     missing, a number or the channel's last sample ("hold"; 0 before the first). ``skip_flagged``
     leaves out frames in which the electronics report an error. ``counters``: whether frames whose
     counter disagrees with their timestamp are left out; by default, if counters count at all.
@@ -217,13 +220,14 @@ class FrameStream:
         return blocks
 
     def _learned(self, source: _Source) -> bool:
-        stamps = [part.headers["timestamp"] for part in source.first if len(part)]
-        frames = sum(len(part) for part in stamps)
-        if frames < 2:
+        """Whether enough was read, for which a few wrong or late timestamps do not count."""
+        frames = sum(len(part) for part in source.first)
+        if frames < LEARN_FRAMES:
             return False
-        stamps = np.concatenate(stamps)
-        reached = np.median(stamps) - stamps[0] > self.window * self.format.step
-        return bool(reached) or frames * self.format.frame_bytes >= 4 * self._chunk
+        stamps = np.concatenate([part.headers["timestamp"] for part in source.first])
+        early, late = np.percentile(stamps, [25, 75])
+        size = frames * self.format.frame_bytes * len(self._sources)
+        return late - early > self.window * self.format.step or size >= LEARN_BYTES
 
     def _believed(self, blocks: Blocks, source: _Source, batch: Batch) -> list[Batch]:
         known = np.isin(batch.headers["link"], blocks.numbers)
