@@ -13,6 +13,7 @@ from hairtrigger.errors import InputError
 from hairtrigger.metrics import fraction
 from hairtrigger.studies import supernova_burst as bursts
 from hairtrigger.studies.supernova_burst import Burst, Profile
+from hairtrigger.studies.supernova_metrics import roc
 
 PUBLISHED_WAY = Burst(rule="each", profile=None)
 
@@ -36,8 +37,8 @@ def poisson(mean, k):
 def test_alarms_by_hand():
     # 0.3 Hz and 10 s: a mean of 3.
     for rule in bursts.RULES:
-        got = bursts.alarms_hz(0.3, Burst(rule=rule), 12)
-        assert np.isinf(got[:3]).all()
+        burst = Burst(rule=rule)
+        assert all(math.isinf(bursts.alarms_hz(0.3, burst, k)) for k in (1, 2, 3))
         for k in (4, 12):
             tail = 1 - sum(poisson(3, j) for j in range(k))
             expected = {
@@ -45,15 +46,40 @@ def test_alarms_by_hand():
                 "each": 0.3 * tail,
                 "separate": tail / 10,
             }
-            assert got[k - 1] == pytest.approx(expected[rule], rel=1e-9)
+            assert bursts.alarms_hz(0.3, burst, k) == pytest.approx(expected[rule], rel=1e-9)
 
 
 def test_tails_far_out_keep_their_digits():
     # P(N >= 60) for a mean of 6.25, from its own terms.
     expected = math.fsum(poisson(6.25, k) for k in range(60, 200))
-    got = bursts.alarms_hz(0.625, Burst(rule="separate"), 60)[-1] * 10
+    got = bursts.alarms_hz(0.625, Burst(rule="separate"), 60) * 10
     assert got == pytest.approx(expected, rel=1e-9)
     assert got < 1e-35
+
+
+@given(st.floats(0, 5000), st.integers(0, 4000), st.integers(0, 300))
+def test_tails_are_sums(mean, first, more):
+    tail = bursts._tail(mean, first, first + more)
+    terms = [poisson(mean, k) if mean else float(k == 0) for k in range(first + more)]
+    below = np.concatenate([[0.0], np.cumsum(terms)])
+    assert tail == pytest.approx(1 - below[first : first + more + 1], abs=1e-9)
+
+
+@given(st.integers(1, 3000), st.floats(0.001, 1.0))
+def test_binomials_are_binomials(n, chance):
+    first, chances = bursts._binomial(n, chance)
+    k = first + np.arange(len(chances))
+    assert chances.sum() == pytest.approx(1, abs=1e-9)
+    assert k @ chances == pytest.approx(n * chance)
+    assert (k - n * chance) ** 2 @ chances == pytest.approx(n * chance * (1 - chance), abs=1e-6)
+
+
+def test_large_numbers_are_quick_and_gaussian():
+    # 62.5 million background triggers in a window.
+    burst = Burst(rule="separate", profile=None)
+    k = bursts.needed(1.0, burst)
+    z = NormalDist().inv_cdf(1 - 10 / bursts.MONTH_S)
+    assert (k - 62_500_000) / math.sqrt(62_500_000) == pytest.approx(z, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +88,13 @@ def test_tails_far_out_keep_their_digits():
 def test_the_scan_rule_is_that_of_simulated_windows(rate_hz, triggers, period_s):
     found = bursts.simulated_alarms(rate_hz, 10.0, triggers, period_s, periods=3000, seed=7)
     # The chance of an alarm in a period, from the rate of alarms (they come independently).
-    hz = bursts.alarms_hz(rate_hz, Burst(), triggers)[-1]
+    hz = bursts.alarms_hz(rate_hz, Burst(), triggers)
     chance = 1 - math.exp(-hz * (period_s - 10))
     assert 0.05 < found.value < 0.6
     assert found.value == pytest.approx(chance, rel=0.12)
     # The other rules are off, on the sides that the module says.
     for rule, sign in (("each", 1 if rate_hz == 5 else -1), ("separate", -1)):
-        other = bursts.alarms_hz(rate_hz, Burst(rule=rule), triggers)[-1]
+        other = bursts.alarms_hz(rate_hz, Burst(rule=rule), triggers)
         away = (1 - math.exp(-other * (period_s - 10))) - found.value
         assert sign * away > 0.3 * found.value
 
@@ -79,7 +105,7 @@ def test_the_scan_rule_over_a_hundred_days(rate_hz):
     # Once in a day and a half, on average, with more than a hundred days of background.
     triggers = bursts.needed(rate_hz / 6.25e6, Burst(period_s=1.5 * 86_400))
     found = bursts.simulated_alarms(rate_hz, 10.0, triggers, 86_400, periods=300, seed=1)
-    hz = bursts.alarms_hz(rate_hz, Burst(), triggers)[-1]
+    hz = bursts.alarms_hz(rate_hz, Burst(), triggers)
     chance = 1 - math.exp(-hz * 86_390)
     assert found.low < chance < found.high
 
@@ -89,9 +115,8 @@ def test_the_threshold_is_the_fewest_that_is_rare_enough():
         burst = Burst(rule=rule)
         for fake_rate in (1e-10, 1e-8, 1e-7, 1e-5, 1e-4):
             k = bursts.needed(fake_rate, burst)
-            hz = bursts.alarms_hz(fake_rate * 6.25e6, burst, k)
-            assert hz[k - 1] <= 1 / bursts.MONTH_S
-            assert k == 1 or hz[k - 2] > 1 / bursts.MONTH_S
+            assert bursts.alarms_hz(fake_rate * 6.25e6, burst, k) <= 1 / bursts.MONTH_S
+            assert k == 1 or bursts.alarms_hz(fake_rate * 6.25e6, burst, k - 1) > 1 / bursts.MONTH_S
     assert bursts.needed(0.0) == 1
     assert bursts.needed(0.0, Burst(other_hz=6.25)) == bursts.needed(1e-6)
 
@@ -203,6 +228,21 @@ def test_none_seen_is_the_upper_limit():
     assert math.isinf(hopeless.for_goal.high)
 
 
+def test_the_best_cut_is_the_best_of_all():
+    rng = np.random.default_rng(6)
+    curve = roc(rng.exponential(1, 200_000), rng.exponential(8, 2000), points=20)
+    for least in (0, 1, 10):
+        cut, interactions = bursts.best_cut(curve, fewest_fakes=least)
+        numbers = {
+            c: bursts.interactions_for(f.value if f.passed else f.high, e.value)
+            for c, f, e in zip(curve.cuts, curve.fakes, curve.efficiencies, strict=True)
+            if f.passed >= least and f.value < 0.1
+        }
+        assert interactions == min(numbers.values()) == numbers[cut]
+    with pytest.raises(InputError, match="No point of the ROC curve"):
+        bursts.best_cut(roc([0.0, 1.0], [0.5, 2.0]), fewest_fakes=3)
+
+
 def test_most_in_a_window():
     assert bursts.most_in_window(np.zeros(0), 10) == 0
     # (t - window, t]: exactly a window apart is outside.
@@ -222,8 +262,6 @@ def test_bad_input():
         Profile(early=1.5)
     with pytest.raises(InputError, match="no share of images"):
         bursts.needed(math.nan)
-    with pytest.raises(InputError, match="too many to count"):
-        bursts.needed(0.5)
     for share in (0.0, 1.1, math.nan):
         with pytest.raises(InputError, match="no efficiency of an image trigger"):
             bursts.interactions_for(1e-6, share)

@@ -24,7 +24,8 @@ from hairtrigger.studies.supernova_front import (
     reciprocal,
     step,
 )
-from hairtrigger.studies.supernova_front_graph import factors, front_graph
+from hairtrigger.studies.supernova_front_fast import front_fast
+from hairtrigger.studies.supernova_front_graph import factors, front_graph, front_interval
 
 SMALL = FrontConfig(wires=24, board=12)
 
@@ -175,6 +176,41 @@ def test_images_alone_are_streams_from_their_own_pedestals(monkeypatch: pytest.M
             np.testing.assert_array_equal(pixels[n], rows)
 
 
+@pytest.mark.parametrize("bits", [12, 14])
+def test_images_by_cpp_are_the_same(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hairtrigger.studies.supernova_front.CHUNK_SAMPLES", 3 * 64 * 24)
+    config = FrontConfig.of(bits, wires=24, board=12)
+    images = streams(config, 7 * 64, 1).reshape(7, 64, 24)
+    for pedestal in (None, 900, first_pedestals(images)[0], first_pedestals(images)):
+        expected = front(images, config, pedestal)
+        np.testing.assert_array_equal(front_fast(images, config, pedestal), expected)
+    for wrong in (images[:, :63], images.astype(float), images + np.uint16(1 << bits)):
+        with pytest.raises(InputError):
+            front_fast(wrong, config)
+    assert front_fast(images[:0], config).shape == (0, 16, 6)
+
+
+def test_streams_of_one_library_start_from_their_own_registers() -> None:
+    library = compile_graph(optimise(front_graph(SMALL, 3000)))
+    ticks = np.stack([streams(SMALL, 40, seed) for seed in range(3)])
+    outs, states = library.streams_from([ticks], None)
+    again, ends = library.streams_from([ticks], states)
+    for n in range(3):
+        wanted, state = library.steps_from([ticks[n]], None)
+        then, end = library.steps_from([ticks[n]], state)
+        for got, expected in ((outs, wanted), (again, then)):
+            for a, b in zip(got, expected, strict=True):
+                np.testing.assert_array_equal(a[n], b)
+        for a, b in zip(ends, end, strict=True):
+            np.testing.assert_array_equal(a[n], b)
+    with pytest.raises(InputError, match="shape"):
+        library.streams_from([ticks[0]], None)
+    with pytest.raises(InputError, match="not in its format"):
+        library.streams_from([np.full_like(ticks, 16384)], None)
+    with pytest.raises(InputError, match="not in its format"):
+        library.streams_from([ticks], tuple(x + (1 << 20) for x in states))
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -284,6 +320,15 @@ def test_factors_multiply_to_the_taps(rest: list[int], delays: list[int]) -> Non
 
 def test_the_default_filter_is_four_adders() -> None:
     assert factors(FrontConfig().taps) == ([1, 1, 2, 2], [1])
+
+
+@pytest.mark.parametrize(
+    ("clocks", "words"), [(1, 1), (25, 20), (40, 40), (102, 60), (163, 120), (9, 5), (10, 10)]
+)
+def test_words_of_a_tick_are_whole_pixels_and_parts_of_boards(clocks: int, words: int) -> None:
+    assert front_interval(FrontConfig(), clocks) == words
+    with pytest.raises(InputError, match="0 clocks"):
+        front_interval(FrontConfig(), 0)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ OLDEST = 16
 
 def hold(program: Program, registers: int) -> None:
     """Turn the last ``registers`` inputs and outputs of a program into `Program.held`."""
-    if registers:
-        _Holder(program, registers).run()
+    _Holder(program, registers).run()
 
 
 class _Holder:

@@ -89,6 +89,54 @@ class Library:
             self._explain(arrays)
         return outs, self._unpack(held[0]) if held else ()
 
+    def streams_from(
+        self, codes: Sequence[NDArray[Any]], state: Registers | None
+    ) -> tuple[tuple[NDArray[Any], ...], Registers]:
+        """Many streams of as many steps, each from registers of its own.
+
+        ``codes``: for each input an array (streams, steps, *shape); ``state``: for each register an
+        array (streams, *shape), None for the reset values. Gives the outputs (streams, steps,
+        *shape) and what the registers hold then. Raises `InputError` as a call does, and for a
+        Graph without inputs or registers.
+        """
+        graph = self.graph
+        if graph.pure or not codes:
+            raise InputError(
+                f"Graph {graph.name!r} has no registers, or no inputs.", "Call the library."
+            )
+        arrays = [
+            np.ascontiguousarray(x, dtype=dtype)
+            for x, dtype in zip(codes, self.in_dtypes, strict=True)
+        ]
+        streams, steps = arrays[0].shape[:2]
+        for x, op in zip(arrays, graph.input_ops, strict=True):
+            if x.shape != (streams, steps, *op.type.shape):
+                raise InputError(
+                    f"Codes of input {op.name!r} have shape {x.shape}, not "
+                    f"{(streams, steps, *op.type.shape)}.",
+                    "Give every input the same streams and steps.",
+                )
+        held = np.zeros(streams, dtype=self.state_dtype)
+        first = check_state(graph, None) if state is None else state
+        for n, ((place, _), x) in enumerate(zip(graph.updates, first, strict=True)):
+            t = graph.nodes[place].type
+            each = np.broadcast_to(np.asarray(x, dtype=np.int64), (streams, *t.shape))
+            check_codes(t, each)
+            held[f"state{n}"] = each
+        outs = tuple(
+            np.empty((streams, steps, *t.shape), dtype=dtype)
+            for t, dtype in zip(graph.output_types, self.out_dtypes, strict=True)
+        )
+        moved = (held, *arrays, *outs)
+        where = [(_address(x), x.strides[0]) for x in moved]
+        wrong = 0
+        for n in range(streams):
+            wrong |= self._run(*(start + n * stride for start, stride in where), steps)
+        if wrong:
+            self._explain([x.reshape(-1, *x.shape[2:]) for x in arrays])
+        names = self.state_dtype.names or ()
+        return outs, tuple(held[name].astype(np.int64) for name in names)
+
     def encode(self, number: int, x: NDArray[Any]) -> NDArray[Any] | None:
         """Codes of input ``number`` for float32 or float64 numbers; None where it takes `encode`
         of the Graph to say what they are, or what is wrong with them."""

@@ -16,6 +16,7 @@ import numpy as np
 from hairtrigger.cpp import arithmetic
 from hairtrigger.cpp.body import Body, Value
 from hairtrigger.cpp.frames import hold
+from hairtrigger.cpp.fusion import fuse
 from hairtrigger.cpp.grouping import (
     ELEMENT_WISE,
     alike,
@@ -88,7 +89,9 @@ class Stager:
         leaving = [*graph.outputs, *(after for _, after in graph.updates)]
         self.program.inputs += self._registers
         self.program.outputs = [self.refs[n].ravel() for n in leaving]
-        hold(self.program, len(graph.updates))
+        if graph.updates:
+            hold(self.program, len(graph.updates))
+            fuse(self.program)
         return self.program
 
     # --- elements --------------------------------------------------------------------------------

@@ -6,13 +6,12 @@ however much of it. Each part of it has random numbers of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from hairtrigger.detectors import lartpc_noise as noise
-from hairtrigger.detectors import lartpc_response as response
 from hairtrigger.detectors.lartpc_config import LartpcConfig
 from hairtrigger.detectors.lartpc_deposits import Arrivals, add_signal, drift
 from hairtrigger.detectors.lartpc_sources import Decays, draw_decays
@@ -64,16 +63,8 @@ def background(block: int, seed: int, config: LartpcConfig) -> tuple[np.ndarray,
 
 def add_arrivals(canvas: np.ndarray, arrivals: Arrivals, later: int, config: LartpcConfig) -> None:
     """Add arrivals whose ticks count from ``later`` ticks after the start of the canvas."""
-    tick = arrivals.tick + later
-    reach = 8 * response.KERNEL_TICKS  # far more than diffusion moves electrons
-    near = (tick > -reach) & (tick < len(canvas) + reach)
-    if near.any():
-        one = Arrivals(
-            arrivals.event[near],
-            tick[near],
-            *(getattr(arrivals, name)[near] for name in ("wire", "drift_us", "mev", "electrons")),
-        )
-        add_signal(canvas, np.zeros(len(one.tick), np.int64), one, len(canvas), config)
+    moved = replace(arrivals, tick=arrivals.tick + later)
+    add_signal(canvas, np.zeros(len(moved.tick), np.int64), moved, len(canvas), config)
 
 
 def digitise(canvas: np.ndarray, first_tick: int, config: LartpcConfig) -> np.ndarray:

@@ -180,6 +180,6 @@ PROTODUNE_SP = LartpcConfig(
     pedestal_spread=154.0,
     noise_rms=17.8,
     coherent_rms=10.4,
-    noise_white=0.37,
+    noise_white=0.33,
 )
 """Pedestals and noise as in the real frames of ProtoDUNE-SP, which are noisier than the default."""

@@ -188,16 +188,18 @@ def _muons(rng: np.random.Generator, stops: np.ndarray, config: LartpcConfig) ->
     """Muons from above (cos^2 of the zenith) that cross the vertex, or stop in it and decay."""
     n = len(stops)
     direction = _from_above(rng, n)
-    longest = float(np.hypot(np.hypot(config.drift_cm, config.height_cm), config.width_cm))
-    steps = int(longest / MUON_STEP_CM)
+    size = np.array([config.drift_cm, config.height_cm, config.width_cm])
+    farthest = np.min(size / np.maximum(np.abs(direction), 1e-9), axis=1)
+    steps = int(np.linalg.norm(size) / MUON_STEP_CM)
     along = (np.arange(-steps, steps) + 0.5) * MUON_STEP_CM
-    at, step = np.nonzero(~stops[:, None] | (along < 0))
+    inside = np.abs(along) < farthest[:, None]  # beyond, the argon ends on one side or the other
+    at, step = np.nonzero(inside & (~stops[:, None] | (along < 0)))
     where = along[step, None] * direction[at]
-    kinetic = np.full(len(at), THROUGH_MEV)
+    mean = np.full(len(at), float(argon.muon_loss(np.array(THROUGH_MEV))) * MUON_STEP_CM)
     ends = stops[at]
     energies, ranges = argon.muon_range()
-    kinetic[ends] = np.interp(-along[step[ends]], ranges, energies)
-    mean = argon.muon_loss(np.maximum(kinetic, 1.0)) * MUON_STEP_CM
+    kinetic = np.interp(-along[:steps], ranges, energies)
+    mean[ends] = argon.muon_loss(np.maximum(kinetic, 1.0))[step[ends]] * MUON_STEP_CM
     mev = fluctuate(rng, mean, np.full(len(mean), MUON_STEP_CM), 1.0)
     track = deposit(at, where, mev, config.recombination, config)
     decays, kinetic_e, ways = _decay(rng, stops, config)

@@ -183,13 +183,16 @@ class Quantize(Op):
         return low, high
 
     def _apply(self, codes: IntArray, fraction: IntArray | int) -> IntArray:
-        t = self.type
+        # One format for all, as numbers: many arrays of the tensor's size need not be made.
+        t = self.type.single or self.type
         return quantize_codes(
             codes, fraction, t.signed, t.integer, t.fraction, self.rounding, self.overflow
         )
 
     def evaluate(self, operands: Sequence[IntArray], types: Types, out: TensorType) -> IntArray:
         codes = self._apply(operands[0], types[0].lsb)
+        if self.type.single is not None:
+            return codes
         return shift_codes(codes, np.where(out.width > 0, out.lsb - out.fraction, 0))
 
 

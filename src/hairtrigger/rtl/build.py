@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hairtrigger.rtl import cells
 from hairtrigger.rtl.arithmetic import ZERO
-from hairtrigger.rtl.clocked import Accumulate, Counter, Fetch, Fresh, Hold, Running
+from hairtrigger.rtl.clocked import Accumulate, Counter, Fetch, Filling, Hold, Running
 from hairtrigger.rtl.netlist import (
     Cell,
     Delay,
@@ -71,10 +71,10 @@ class ModuleBuilder(Quantizing):
         key = ("running", start, length)
         return self._cell(key, out, lambda out: Running(start, length, out))
 
-    def fresh(self) -> Wire:
-        """1 in all clocks of the first event after a reset, counted from its own first one."""
+    def filling(self, enable: Wire, count: int) -> Wire:
+        """1 from a reset until ``enable`` has been 1 for ``count`` clocks."""
         out = self.net(0, 1, 0)
-        return self._cell(("fresh",), out, lambda out: Fresh(self.begin(), out))
+        return self._cell(("filling", enable, count), out, lambda out: Filling(enable, count, out))
 
     def hold(
         self,
@@ -83,10 +83,10 @@ class ModuleBuilder(Quantizing):
         enable: Wire,
         entries: Sequence[int],
         name: str,
-        resets: bool = True,
+        filling: Wire | None = None,
     ) -> None:
         """Say what a net made by `net` holds from clock to clock; see `Hold`."""
-        self.body.append(Hold(following, enable, tuple(entries), output, name, resets))
+        self.body.append(Hold(following, enable, tuple(entries), output, name, filling))
 
     def join(self, parts: Sequence[tuple[Wire, int]]) -> Wire:
         """The bits of wires above each other, the lowest first, each in so many bits."""

@@ -1,6 +1,6 @@
 """Cells that hold a value from clock to clock: what steers a folded design, and what adds up in it.
 
-Only `Hold`, `Running` and `Fresh` have a reset. The others begin anew where their ``start`` is 1,
+Only `Hold`, `Running` and `Filling` have a reset. The others begin anew where their ``start`` is 1,
 so what they held before does not matter.
 """
 
@@ -168,28 +168,30 @@ class Running(Clocked):
 
 
 @dataclass(frozen=True)
-class Fresh(Clocked):
-    """1 from where ``start`` is 1 for the first time after a reset, until it is again."""
+class Filling(Clocked):
+    """1 from a reset until ``enable`` has been 1 for ``count`` clocks."""
 
-    start: Wire
+    enable: Wire
+    count: int
     output: Wire
 
     @property
     def inputs(self) -> tuple[Wire, ...]:
-        return (self.start,)
+        return (self.enable,)
 
     def delay(self, model: Delays) -> float:
-        return model.lut(1)
+        return model.lut(2)
 
     def lines(self, show: Show, name: str, when: str) -> list[str]:
+        width = self.count.bit_length()
+        span = f"[{width - 1}:0] " if width > 1 else ""
+        held, zero, one = f"{name}_q", number(0, width), number(1, width)
         return [
-            f"reg {name}_seen;",
-            f"reg {name}_q;",
-            f"wire {name} = {show(self.start)} ? ~{name}_seen : {name}_q;",
+            f"reg {span}{held};",
+            f"wire {name} = {held} != {zero};",
             "always @(posedge clk) begin",
-            f"    if (rst) {name}_seen <= 1'b0;",
-            f"    else {when}if ({show(self.start)}) {name}_seen <= 1'b1;",
-            f"    {when}{name}_q <= {name};",
+            f"    if (rst) {held} <= {number(self.count, width)};",
+            f"    else {when}if ({show(self.enable)} & {name}) {held} <= {held} - {one};",
             "end",
         ]
 
@@ -200,8 +202,9 @@ class Hold(Clocked):
 
     ``output`` is the first of ``entries``, which are the codes after a reset; where ``enable`` is 1
     the others move up and ``following`` becomes the last. It reads what is made from its output, so
-    it stands behind that in a module's body. Without ``resets`` a reset leaves it as it is, as
-    shift-register LUTs do.
+    it stands behind that in a module's body. With ``filling`` only the first has a reset, so that
+    the others can lie in shift-register LUTs; all entries are equal then, and while ``filling`` is
+    1, which is until all but one have moved, the first stays as it is.
     """
 
     following: Wire
@@ -209,23 +212,29 @@ class Hold(Clocked):
     entries: tuple[int, ...]
     output: Wire
     name: str
-    resets: bool = True
+    filling: Wire | None = None
 
     @property
     def inputs(self) -> tuple[Wire, ...]:
-        return (self.following, self.enable)
+        more = () if self.filling is None else (self.filling,)
+        return (self.following, self.enable, *more)
 
     def delay(self, model: Delays) -> float:
         return 0.0
 
     def declared(self, name: str) -> list[str]:
         """Its registers and its output."""
-        width = self.output.width
+        width, count = self.output.width, len(self.entries)
         span = f"[{width - 1}:0] " if width > 1 else ""
-        whole = f"[{width * len(self.entries) - 1}:0] "
-        value = f"{name}_q" + (f"[{width - 1}:0]" if len(self.entries) > 1 else "")
+        if self.filling is not None:
+            return [
+                f"reg {span}{name}; // {self.name}",
+                f"reg [{width * (count - 1) - 1}:0] {name}_q;",
+            ]
+        whole = f"[{width * count - 1}:0] "
+        value = f"{name}_q" + (f"[{width - 1}:0]" if count > 1 else "")
         return [
-            f"reg {whole if width * len(self.entries) > 1 else ''}{name}_q; // {self.name}",
+            f"reg {whole if width * count > 1 else ''}{name}_q; // {self.name}",
             f"wire {span}{name} = {value};",
         ]
 
@@ -233,13 +242,22 @@ class Hold(Clocked):
         width, count = self.output.width, len(self.entries)
         up = self.output.fraction - self.following.fraction
         last = extended(self.following, width, up, show)
+        enable = extended(self.enable, 1, 0, show)
+        if self.filling is not None:
+            first = f"{name}_q[{width - 1}:0]" if width * (count - 1) > 1 else f"{name}_q"
+            high = f", {name}_q[{width * (count - 1) - 1}:{width}]" if count > 2 else ""
+            moves = f"{enable} & ~{show(self.filling)}"
+            return [
+                f"always @(posedge clk) {when}if ({enable}) {name}_q <= {{{last}{high}}};",
+                "always @(posedge clk) begin",
+                f"    if (rst) {name} <= {number(self.entries[0], width)};",
+                f"    else {when}if ({moves}) {name} <= {first};",
+                "end",
+            ]
         moved = last
         if count > 1:
             moved = f"{{{last}, {name}_q[{width * count - 1}:{width}]}}"
         codes = [number(code, width) for code in reversed(self.entries)]
-        enable = extended(self.enable, 1, 0, show)
-        if not self.resets:
-            return [f"always @(posedge clk) {when}if ({enable}) {name}_q <= {moved};"]
         return [
             "always @(posedge clk) begin",
             f"    if (rst) {name}_q <= {{{', '.join(codes)}}};",

@@ -28,8 +28,7 @@ makes (positions, made), and the group of its positions."""
 class Lowering:
     """What is known while a Graph is lowered.
 
-    ``rings``: what holds a register, by the lane that reads it. ``alone``: nodes whose positions
-    share no instance.
+    ``alone``: nodes whose positions share no instance.
     """
 
     graph: Graph
@@ -43,7 +42,6 @@ class Lowering:
     names: dict[str, int] = field(default_factory=dict[str, int])
     wires: list[Wire] = field(default_factory=lambda: [ZERO])
     constant: list[bool] = field(default_factory=lambda: [True])
-    rings: dict[int, Wire] = field(default_factory=dict[int, Wire])
     places: int = 0
     alone: frozenset[int] = frozenset()
 

@@ -2,9 +2,9 @@
 
 A register is read in the clock in which its next value is made, so that the next event, one clock
 or more later, finds it. Where an event takes several clocks, elements that are made by one instance
-after the other share a ring of registers that turns by one place for each. Long rings become
-shift-register LUTs, which have no reset: there the first event after one reads the reset value, not
-the ring.
+after the other share a ring of registers that turns by one place for each. Long rings whose
+elements begin alike become shift-register LUTs, which have no reset: the first event after one
+reads the register before them, which has.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import State
 from hairtrigger.rtl.kernels import choose, hull, spans_of
 from hairtrigger.rtl.lowering import Lowering, ports_of
-from hairtrigger.rtl.netlist import CONSTANT, Wire, constant
+from hairtrigger.rtl.netlist import CONSTANT, Wire
 from hairtrigger.rtl.schedule import Value
 
 LONG = 6
-"""Elements from which on a ring has no reset: as few flip-flops cost as much as a shift-register
-LUT for each bit, and the choice behind it."""
+"""Elements from which on a ring becomes shift-register LUTs: few flip-flops are no dearer."""
 
 Layout = dict[int, tuple[IntArray, IntArray]]
 """For each State, by its place in the Graph: clock and place of the elements of its next value."""
@@ -36,27 +35,33 @@ def read(state: Lowering, place: int, op: State, layout: Layout) -> Value:
     lane = zero.copy()
     for ring in _rings(time, made):
         elements: list[int] = ring.tolist()
-        wire = state.top.net(*hull([spans[n] for n in elements]))
-        seen = wire
-        code = _reset_of_all(op, ring, wire)
-        if code is not None:
-            fresh = state.top.delayed(state.top.fresh(), int(time[ring[0]]))
-            seen = state.top.choose(fresh, constant(code, wire.fraction), wire)
-        lane[ring] = state.lane(seen)
-        state.rings[int(lane[ring[0]])] = wire
+        low, high, fraction = hull([spans[n] for n in elements])
+        lane[ring] = state.lane(state.top.net(low, high, fraction))
     where = made + state.places if place in layout else np.full_like(zero, -1)
     state.places += int(made.max()) + 1
     return Value(*(a.reshape(op.type.shape) for a in (lane, time, where)))
 
 
 def layout_of(state: Lowering, graph: Graph) -> Layout:
-    """When and where the next value of each register is made."""
+    """When and where the next value of each register is made.
+
+    A register that takes what another one holds follows it at once: its value is made where that
+    one will be read, not where it was.
+    """
     found: Layout = {}
     for register, after in graph.updates:
         value = state.values[after]
         time = np.where(value.place >= 0, value.time, 0).ravel()
         made = np.stack([value.place.ravel(), _earlier(value.place.ravel(), time)])
         found[register] = (time, np.unique(made, axis=1, return_inverse=True)[1].ravel())
+    before = dict(graph.updates)
+    for register in found:
+        first = before[register]
+        for _ in before:  # so many at most, as registers may also take each other's values in turn
+            if first not in before:
+                break
+            found[register] = found[first]
+            first = before[first]
     return found
 
 
@@ -101,10 +106,9 @@ def write(state: Lowering, graph: Graph, layout: Layout) -> None:
             )
         made = layout[place][1] if place in layout else np.arange(op.type.size)
         for ring in _rings(time, made):
-            lane = int(register.lane.ravel()[ring[0]])
-            if lane not in state.rings or state.rings[lane].constant:
+            wire = state.wires[int(register.lane.ravel()[ring[0]])]
+            if wire.constant:
                 continue
-            wire = state.rings[lane]
             first = int(time[ring[0]])
             offered, ports = ports_of(
                 state, value.lane.ravel()[ring, None], late[ring, None], time[ring], first
@@ -115,20 +119,15 @@ def write(state: Lowering, graph: Graph, layout: Layout) -> None:
                 code = _in_steps(following.low, following.fraction, wire)
                 following = Wire(CONSTANT, code, code, wire.fraction)
             codes, enable = _codes(op, ring, wire), _enable(state, time[ring])
-            resets = _reset_of_all(op, ring, wire) is None
-            state.top.hold(wire, following, enable, codes, op.name, resets)
+            alike = len(ring) >= LONG and len(set(codes)) == 1
+            filling = state.top.filling(enable, len(ring) - 1) if alike else None
+            state.top.hold(wire, following, enable, codes, op.name, filling)
 
 
 def _rings(time: IntArray, made: IntArray) -> list[IntArray]:
     """Elements that share a ring, in the order of time."""
     order = np.lexsort((time, made))
     return np.split(order, np.flatnonzero(np.diff(made[order])) + 1)
-
-
-def _reset_of_all(op: State, ring: IntArray, wire: Wire) -> int | None:
-    """The code of all elements of a long ring after a reset; None for other rings."""
-    codes = set(_codes(op, ring, wire))
-    return codes.pop() if len(ring) >= LONG and len(codes) == 1 and not wire.constant else None
 
 
 def _codes(op: State, ring: IntArray, wire: Wire) -> list[int]:

@@ -41,7 +41,8 @@ from hairtrigger.studies.supernova_metrics import Cut, cut_at, pass_rate
 
 States = State | Mapping[Finder, State]
 """One state, or one for each finder: `hairtrigger.studies.supernova_hits.settle` makes them."""
-THRESHOLD, ABSRS, ADJACENT = Threshold(), AbsRunningSum(), Adjacent()
+THRESHOLD, ABSRS, LOW = Threshold(), AbsRunningSum(), Threshold(40)
+ADJACENT = Adjacent()
 AT_A_TIME = 16 * CHUNK
 """Images whose hits are clustered together."""
 
@@ -105,13 +106,17 @@ def describe(trigger: Trigger) -> str:
 
 
 def ladder(
-    finders: Sequence[Finder] = (THRESHOLD, ABSRS),
-    gaps: Sequence[tuple[int, int]] = ((1, 4), (2, 8)),
+    finders: Sequence[Finder] = (THRESHOLD, ABSRS, LOW),
+    gaps: Sequence[tuple[int, int]] = ((1, 4), (2, 8), (4, 16)),
     most_hits: int = 6,
-    windows: Sequence[tuple[int | None, int | None]] = ((None, None), (20, None), (20, 32)),
+    windows: Sequence[tuple[int | None, int | None]] = ((None, None), (40, None), (20, 32)),
 ) -> tuple[Trigger, ...]:
     """The triggers that a study tunes over: clusters of 1 to ``most_hits`` hits, adjacent with the
-    ``gaps`` (wires, ticks) or of DBSCAN, and sums in ``windows`` (wires, ticks)."""
+    ``gaps`` (wires, ticks) or of DBSCAN, and sums in ``windows`` (wires, ticks).
+
+    The published thresholds come first, and the first of equals is taken; a lower one is there so
+    that a network is not compared with a threshold that simply was too high.
+    """
     ways: list[Clustering] = [*(Adjacent(*gap) for gap in gaps), Dbscan()]
     found: list[Trigger] = []
     for finder in finders:
@@ -216,10 +221,9 @@ def tune(
 ) -> Tuned:
     """The best of ``triggers`` on these noise and signal images, with its cut.
 
-    Best is the highest efficiency at ``fake_rate``, the first of equals. Triggers for which equal
-    scores allow no cut at that rate are left out. ``signal_state``: where it is another than that
-    of the noise images. Raises `InputError` for too few noise images, no signal, or no trigger that
-    has a cut.
+    Best is the highest efficiency at ``fake_rate`` or below, the first of equals.
+    ``signal_state``: where it is another than that of the noise images. Raises `InputError` for
+    too few noise images, no signal or no trigger.
     """
     of_noise = scores_of(triggers, noise, state)
     of_signal = scores_of(triggers, signal, state if signal_state is None else signal_state)
@@ -235,26 +239,11 @@ def tune_scores(
             f"{len(triggers)} triggers and {signal.shape[-1]} signal images are nothing to tune.",
             "Give some of both.",
         )
-    if rate * noise.shape[-1] < 1:
-        cut_at(noise[0], rate)  # says how many images it takes
-    best: Tuned | None = None
-    problem: InputError | None = None
+    found: list[Tuned] = []
     for trigger, off, on in zip(triggers, noise, signal, strict=True):
-        try:
-            cut = cut_at(off, rate)
-        except InputError as error:  # ties at the top
-            problem = error
-            continue
-        found = Tuned(trigger, cut, pass_rate(on, cut.value))
-        if best is None or found.efficiency.value > best.efficiency.value:
-            best = found
-    if best is None:
-        raise InputError(
-            f"None of {len(triggers)} triggers has a cut at a fake rate of {rate:g}. "
-            f"The last: {problem.problem if problem else ''}",
-            "Ask for a higher rate, or give more noise images.",
-        )
-    return best
+        cut = cut_at(off, rate)
+        found.append(Tuned(trigger, cut, pass_rate(on, cut.value)))
+    return max(found, key=lambda tuned: tuned.efficiency.value)  # the first of equals
 
 
 def _state_of(finder: Finder, state: States) -> State:

@@ -28,12 +28,14 @@ from numpy.typing import NDArray
 
 from hairtrigger.errors import InputError
 from hairtrigger.metrics import LEVEL, Fraction, fraction
-from hairtrigger.studies.supernova_metrics import IMAGES_PER_SECOND, Scaled
+from hairtrigger.studies.supernova_metrics import IMAGES_PER_SECOND, Roc, Scaled
 
 MONTH_S = 365.25 / 12 * 86_400
 RULES = ("scan", "each", "separate")
 GOAL = 0.95
 MOST_INTERACTIONS = 10**7
+FAR = 15.0
+"""Standard deviations after which nothing is left that a double can hold beside 1."""
 REFERENCES = ((1e-4, 692), (1e-6, 73), (1e-7, 28))
 """Published: interactions for 95 % at an image fake rate. `interactions_for` gives the same with
 the rule "each", all interactions in the window and 90 % of them seen."""
@@ -143,18 +145,22 @@ class BurstCurve:
 # --- background ----------------------------------------------------------------------------------
 
 
-def alarms_hz(rate_hz: float, burst: Burst, most: int) -> NDArray[np.float64]:
-    """Background's alarms [1/s] if an alarm takes 1, 2, ... ``most`` triggers, by the burst's rule.
+def alarms_hz(rate_hz: float, burst: Burst, triggers: int) -> float:
+    """Background's alarms [1/s] if an alarm takes so many triggers, by the burst's rule.
 
     Up to the mean count in the window the alarm is on most of the time: there it is infinite.
     """
+    return float(_alarms(rate_hz, burst, triggers, triggers)[0])
+
+
+def _alarms(rate_hz: float, burst: Burst, first: int, last: int) -> NDArray[np.float64]:
+    """`alarms_hz` of ``first`` to ``last`` triggers."""
     mean = rate_hz * burst.window_s
-    k = np.arange(1, most + 1)
+    k = np.arange(first, last + 1)
     if burst.rule == "scan":
-        chance = _poisson(mean, most)[:most]  # of k - 1
-        found = rate_hz * (1 - mean / k) * chance
+        found = rate_hz * (1 - mean / k) * _poisson(mean, first - 1, last - 1)
     else:
-        tail = _tail(mean, most)[1 : most + 1]
+        tail = _tail(mean, first, last)
         found = tail * rate_hz if burst.rule == "each" else tail / burst.window_s
     return np.where(k > mean, found, np.inf)
 
@@ -169,17 +175,12 @@ def needed(fake_rate: float, burst: Burst = Burst()) -> int:
         raise InputError(f"fake_rate = {fake_rate!r} is no share of images.", "Give 0 to 1.")
     rate = _background_hz(fake_rate, burst)
     mean = rate * burst.window_s
-    if mean > 1e7:
-        raise InputError(
-            f"{mean:.3g} background triggers in a window are too many to count with.",
-            "Cut harder.",
-        )
-    most = int(mean + 12 * math.sqrt(mean) + 60)
+    first, size = int(mean) + 1, int(12 * math.sqrt(mean)) + 60
     while True:
-        rare = np.flatnonzero(alarms_hz(rate, burst, most) <= 1 / burst.period_s)
+        rare = np.flatnonzero(_alarms(rate, burst, first, first + size) <= 1 / burst.period_s)
         if rare.size:
-            return int(rare[0]) + 1
-        most *= 2
+            return first + int(rare[0])
+        size *= 2
 
 
 def _background_hz(fake_rate: float, burst: Burst) -> float:
@@ -205,12 +206,12 @@ def efficiency(
         )
     chance, mean = share * burst.seen, rate_hz * burst.window_s
     if not burst.exact:
-        return float(_tail(mean + interactions * chance, triggers)[triggers])
-    of_signal = _binomial(int(interactions), chance)
+        return float(_tail(mean + interactions * chance, triggers, triggers)[0])
+    first, of_signal = _binomial(int(interactions), chance)
     # P(background >= triggers - j) for each number j from the burst.
-    tail = _tail(mean, triggers)
-    left = np.maximum(triggers - np.arange(len(of_signal)), 0)
-    return float(min(1.0, of_signal @ tail[left]))
+    left = np.maximum(triggers - first - np.arange(len(of_signal)), 0)
+    tail = _tail(mean, int(left[-1]), int(left[0]))
+    return float(min(1.0, of_signal @ tail[left - left[-1]]))
 
 
 def interactions_for(
@@ -241,6 +242,34 @@ def interactions_for(
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def best_cut(
+    curve: Roc, burst: Burst = Burst(), goal: float = GOAL, fewest_fakes: int = 1
+) -> tuple[float, int]:
+    """The cut of a ROC curve with which the fewest interactions reach ``goal``, and that number.
+
+    The curve must be of images that nothing is quoted on. Points with fewer than ``fewest_fakes``
+    fakes are left out; with 0 the one without any counts too, at the upper limit of its rate.
+    Raises `InputError` where no point is left that finds a burst.
+    """
+    best: tuple[int, float] | None = None
+    for cut, fakes, share in zip(curve.cuts, curve.fakes, curve.efficiencies, strict=True):
+        rate = fakes.value if fakes.passed else fakes.high
+        if fakes.passed < fewest_fakes or not share.passed:
+            continue
+        try:
+            found = (interactions_for(rate, share.value, burst, goal), cut)
+        except InputError:  # so many fakes, or so little signal, that no burst is found
+            continue
+        if best is None or found[0] < best[0]:
+            best = found
+    if best is None:
+        raise InputError(
+            f"No point of the ROC curve has {fewest_fakes} fakes or more and finds bursts.",
+            "Give more noise images.",
+        )
+    return best[1], best[0]
 
 
 def burst_curve(
@@ -348,32 +377,35 @@ def simulated_alarms(
 # --- distributions -------------------------------------------------------------------------------
 
 
-def _poisson(mean: float, most: int) -> NDArray[np.float64]:
-    """The chances of 0 to ``most``."""
-    k = np.arange(most + 1)
+def _poisson(mean: float, first: int, last: int) -> NDArray[np.float64]:
+    """The chances of ``first`` to ``last``: the first, then ratios."""
+    k = np.arange(first, last + 1)
     if mean == 0:
         return (k == 0).astype(np.float64)
-    return np.exp(k * math.log(mean) - mean - _log_factorial(most))
+    begin = first * math.log(mean) - mean - math.lgamma(first + 1)
+    return np.exp(begin + np.concatenate([[0.0], np.cumsum(math.log(mean) - np.log(k[1:]))]))
 
 
-def _tail(mean: float, most: int) -> NDArray[np.float64]:
-    """The chances of k or more, for k from 0 to ``most``; summed from the small end up."""
-    end = max(most, int(mean)) + int(12 * math.sqrt(mean + most)) + 60
-    return np.minimum(np.cumsum(_poisson(mean, end)[::-1])[::-1][: most + 1], 1.0)
+def _tail(mean: float, first: int, last: int) -> NDArray[np.float64]:
+    """The chances of k or more, for k from ``first`` to ``last``; summed from the small end up."""
+    # `FAR` deviations below the mean it is 1, as near as a double can say; above, nothing is left.
+    begin = min(max(first, int(mean - FAR * math.sqrt(mean)) - 50), last)
+    end = max(last, int(mean)) + int(FAR * math.sqrt(mean + last)) + 60
+    found = np.cumsum(_poisson(mean, begin, end)[::-1])[::-1][: last - begin + 1]
+    return np.concatenate([np.ones(begin - first), np.minimum(found, 1.0)])
 
 
-def _binomial(n: int, chance: float) -> NDArray[np.float64]:
-    """The chances of 0 to ``n``."""
-    k = np.arange(n + 1)
-    if chance in (0.0, 1.0):
-        return (k == n * chance).astype(np.float64)
-    logs = _log_factorial(n)
-    ways = logs[-1] - logs - logs[::-1]
-    return np.exp(ways + k * math.log(chance) + (n - k) * math.log1p(-chance))
-
-
-def _log_factorial(most: int) -> NDArray[np.float64]:
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, most + 1)))])
+def _binomial(n: int, chance: float) -> tuple[int, NDArray[np.float64]]:
+    """The chances of a first number and those after it, all of those that can be seen."""
+    if chance == 1.0:
+        return n, np.ones(1)
+    mean, deviation = n * chance, math.sqrt(n * chance * (1 - chance))
+    first = max(0, int(mean - FAR * deviation) - 50)
+    k = np.arange(first, min(n, int(mean + FAR * deviation) + 50) + 1)
+    ways = math.lgamma(n + 1) - math.lgamma(first + 1) - math.lgamma(n - first + 1)
+    begin = ways + first * math.log(chance) + (n - first) * math.log1p(-chance)
+    ratios = np.log((n - k[1:] + 1) / k[1:]) + math.log(chance) - math.log1p(-chance)
+    return first, np.exp(begin + np.concatenate([[0.0], np.cumsum(ratios)]))
 
 
 def _check_share(share: float) -> None:

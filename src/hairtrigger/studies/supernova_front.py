@@ -55,7 +55,7 @@ class FrontConfig:
     ``2**clip_bits - 1`` (31 is 2.9 sigma). ``residual_bits``: what is left saturates at so many
     bits, sign included, so that sums of the filter fit 16 bits.
     ``taps``: of the FIR, (1,) for none; it is divided by ``2**taps_shift``, rounded half up. The
-    default triangle has a FWHM of 4 ticks, and 8 together with a pulse of 6.
+    default triangle has a FWHM of 4 ticks, and 7 together with a pulse of 6.
     ``threshold``: smallest filtered count that is kept, 0 for all that are not negative.
     ``block``: ticks (a power of two) and wires of a pixel; ``pool``: "max" or "sum".
     ``scale``: pixel = sum over pairs (shift, bits) of ``min(value >> shift, 2**bits - 1)``. The
@@ -204,7 +204,10 @@ def pedestal_codes(
 
 def first_pedestals(images: Ints, ticks: int = FIRST_TICKS) -> NDArray[np.float64]:
     """Pedestals of isolated images in counts, (images, wires): medians of their first ticks."""
-    return np.median(images[:, :ticks], axis=1)
+    # Sorted along the last axis, in small integers: five times as fast as np.median.
+    ordered = np.sort(np.ascontiguousarray(images[:, :ticks].swapaxes(1, 2)), axis=-1)
+    count = ordered.shape[-1]
+    return ordered[..., (count - 1) // 2 : count // 2 + 1].mean(axis=-1)
 
 
 def front(
@@ -217,18 +220,10 @@ def front(
     dtypes and counts out of range.
     """
     config = config or FrontConfig()
-    images = _checked(config, images, 3)
-    ticks = images.shape[1]
-    if ticks % config.block[0]:
-        raise InputError(f"Images of {ticks} ticks.", f"Give whole blocks of {config.block[0]}.")
-    pixels = np.empty((len(images), ticks // config.block[0], config.columns), dtype=np.uint8)
-    for part in _chunks(images):
-        x = images[part]
-        known = first_pedestals(x) if pedestal is None else np.asarray(pedestal)
-        known = known[part] if pedestal is not None and known.ndim == 2 else known
-        codes = pedestal_codes(config, known, (len(x), config.wires))
-        empty = np.zeros((len(x), len(config.taps) - 1, config.wires), dtype=np.int16)
-        values = _filtered(config, x, codes, empty)[0]
+    pixels = pixels_for(images, config)
+    for part, samples, pedestals in image_parts(images, config, pedestal):
+        empty = np.zeros((len(samples), len(config.taps) - 1, config.wires), dtype=np.int16)
+        values = _filtered(config, samples, pedestals, empty)[0]
         pixels[part] = _quantised(config, _pooled_ticks(config, _pooled_wires(config, values)))
     return pixels
 
@@ -349,10 +344,27 @@ def _quantised(config: FrontConfig, values: Ints) -> NDArray[np.uint8]:
 # --- input ----------------------------------------------------------------------------------------
 
 
-def _chunks(images: Ints) -> Iterator[slice]:
+def pixels_for(images: Ints, config: FrontConfig) -> NDArray[np.uint8]:
+    """Room for the pixels of images. Raises `InputError` where `front` takes no such images."""
+    ticks = _checked(config, images, 3).shape[1]
+    if ticks % config.block[0]:
+        raise InputError(f"Images of {ticks} ticks.", f"Give whole blocks of {config.block[0]}.")
+    return np.empty((len(images), ticks // config.block[0], config.columns), dtype=np.uint8)
+
+
+def image_parts(
+    images: Ints, config: FrontConfig, pedestal: ArrayLike | None
+) -> Iterator[tuple[slice, Ints, NDArray[np.int32]]]:
+    """Images in chunks: where they are, their samples, and the pedestals that they start from, as
+    codes (images, wires); ``pedestal`` as in `front`."""
     size = max(1, CHUNK_SAMPLES // max(1, images[:1].size))
+    known = None if pedestal is None else np.asarray(pedestal)
     for first in range(0, len(images), size):
-        yield slice(first, first + size)
+        part = slice(first, first + size)
+        samples = np.asarray(images[part])
+        here = first_pedestals(samples) if known is None else known
+        here = here[part] if known is not None and known.ndim == 2 else here
+        yield part, samples, pedestal_codes(config, here, (len(samples), config.wires))
 
 
 def _checked(config: FrontConfig, x: Ints, rank: int) -> Ints:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hairtrigger.errors import InputError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, machines
 from hairtrigger.graph.linear import Dense, MaxPool, SumPool
@@ -51,16 +52,29 @@ def front_graph(
     adc = Fixed(False, config.bits, 0)
     x = b.add(Input("ticks", TensorType.uniform((config.wires,), adc)))
     left = _left(b, config, x, 1 << (config.bits - 1) if pedestal is None else pedestal)
-    reach = Fixed(True, config.residual_bits - 1, 0)
-    left = _quantized(b, left, reach, Overflow.SAT)
     value = _filtered(b, config, left)
     value = _pooled(b, config, value)
     pixels = b.add(Reshape((config.columns,)), _scaled(b, config, value))
     return b.build({"pixels": pixels, "ready": _ready(b, config.block[0])})
 
 
+def front_interval(config: FrontConfig, clocks: int) -> int:
+    """Clocks in which the wires of a tick enter, at most ``clocks``: as many as there are words of
+    whole pixels that divide a board, or of whole boards, so that every word is treated alike.
+
+    Give it to `compile_graph` or `compile_chain` as the front's interval. Raises `InputError`.
+    """
+    step = config.block[1]
+    for lanes in range(step, config.wires + 1, step):
+        alike = config.board % lanes == 0 or lanes % config.board == 0
+        if alike and config.wires % lanes == 0 and config.wires // lanes <= clocks:
+            return config.wires // lanes
+    raise InputError(f"A tick in {clocks} clocks.", "Give one or more.")
+
+
 def _left(b: Builder, config: FrontConfig, x: int, pedestal: ArrayLike) -> int:
-    """Samples less pedestals and boards' means, (wires,)."""
+    """Samples less pedestals and boards' means, saturated, (wires,)."""
+    reach = Fixed(True, config.residual_bits - 1, 0)
     fine = TensorType.uniform((config.wires,), Fixed(False, config.bits, config.pedestal_fraction))
     codes = pedestal_codes(config, pedestal, (config.wires,))
     start = Literal(codes.astype(np.int64), config.pedestal_fraction)
@@ -68,7 +82,7 @@ def _left(b: Builder, config: FrontConfig, x: int, pedestal: ArrayLike) -> int:
     level = _quantized(b, level, Fixed(False, config.bits, 0), Overflow.SAT, Rounding.RND)
     left = b.add(Sub(), x, level, label="less pedestal")
     if not config.coherent:
-        return left
+        return _quantized(b, left, reach, Overflow.SAT)
     fixed = Fixed(True, config.clip_bits, 0)
     total = _quantized(b, left, fixed, Overflow.SAT_SYM)
     total = b.add(Reshape((config.wires, 1)), total)
@@ -81,6 +95,7 @@ def _left(b: Builder, config: FrontConfig, x: int, pedestal: ArrayLike) -> int:
     mean = _quantized(b, mean, fixed, Overflow.SAT_SYM, Rounding.RND)
     left = b.add(Reshape((config.boards, config.board)), left)
     left = b.add(Sub(), left, mean, label="less board mean")
+    left = _quantized(b, left, reach, Overflow.SAT)
     return b.add(Reshape((config.wires,)), left)
 
 

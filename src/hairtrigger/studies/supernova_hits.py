@@ -350,6 +350,7 @@ class _Walk:
             return self.above
         # Both terms are below 2^15, so uint16 holds their sum.
         np.take(self.added, self.above.view(np.uint16), out=self.part, mode="wrap")
+        # take copies indices that are not intp first, so they may be its output as well.
         kept = self.sum.view(np.uint16)
         np.take(self.kept, kept, out=kept, mode="wrap")
         np.add(kept, self.part, out=kept)

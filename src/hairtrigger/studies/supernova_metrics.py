@@ -95,8 +95,9 @@ def cut_at(noise: ArrayLike, fake_rate: float, level: float = LEVEL) -> Cut:
     """The lowest cut that no more than ``fake_rate`` of the noise images pass.
 
     ``noise``: their scores (images,). The cut is the score of a noise image, so the expected rate
-    is below the wanted one. Of images with equal scores all pass or none. Raises `InputError` for a
-    rate of less than one of these images, and where equal scores at the top allow no cut.
+    is below the wanted one. Of images with equal scores all pass or none: where more than wanted
+    share the highest one, the cut is just above it and none passes. Raises `InputError` for a rate
+    of less than one of these images.
     """
     scores = np.sort(finite("noise", noise))[::-1]
     if not 0 < fake_rate < 1:
@@ -109,17 +110,11 @@ def cut_at(noise: ArrayLike, fake_rate: float, level: float = LEVEL) -> Cut:
             f"Give {math.ceil(1 / fake_rate)} or more; these can show no more than a limit of "
             f"{limit:.2g} with none passing.",
         )
-    if allowed == len(scores):
-        return Cut(float(scores[-1]), fraction(allowed, allowed, level))
-    passed = int(np.count_nonzero(scores > scores[allowed]))
-    if not passed:
-        ties = int(np.count_nonzero(scores == scores[0]))
-        raise InputError(
-            f"{ties} of {len(scores)} noise images share the highest score, {scores[0]:g}: no cut "
-            f"lets {fake_rate:g} of them pass.",
-            "Ask for a higher rate, or give the method a finer score.",
-        )
-    return Cut(float(scores[passed - 1]), fraction(passed, len(scores), level))
+    passed = allowed
+    if allowed < len(scores):
+        passed = int(np.count_nonzero(scores > scores[allowed]))
+    cut = scores[passed - 1] if passed else np.nextafter(scores[0], np.inf)
+    return Cut(float(cut), fraction(passed, len(scores), level))
 
 
 def pass_rate(scores: ArrayLike, cut: float, level: float = LEVEL) -> Fraction:

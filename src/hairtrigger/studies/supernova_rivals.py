@@ -28,8 +28,6 @@ from hairtrigger.studies.supernova_hits import AbsRunningSum, settle
 from hairtrigger.studies.supernova_samples import CHUNK
 
 SETTLING_TICKS = 8192
-TUNING_MEV = 10.0
-"""Signal images to tune on have more visible energy than this."""
 LEAST_FAKES = 5
 """Noise images that must pass the cut that families are tuned at."""
 
@@ -75,8 +73,11 @@ def tune_rivals(
     seeds: tuple[int, int, int],
     progress: Callable[[int, int], None] | None = None,
 ) -> Rivals:
-    """Tune every family on ``noise`` and ``signal`` images (nu_e CC), at ``fake_rate`` or the lowest
-    rate that ``noise`` images can show. ``seeds``: of noise, signal and settling."""
+    """Tune every family on ``noise`` and ``signal`` images, at ``fake_rate`` or the lowest rate that
+    ``noise`` images can show. ``seeds``: of noise, signal and settling.
+
+    Signal are nu_e CC of all energies: above 10 MeV triggers hardly differ.
+    """
     triggers = ladder()
     state = states(config, seeds[2], triggers)
     total, done = noise + signal, 0
@@ -86,8 +87,7 @@ def tune_rivals(
             size = min(CHUNK, count - start)
             made = lartpc.simulate(size, seed=seed, config=config, kind=kind, start=start)
             scores = scores_of(triggers, made.images, state)
-            seen = made.truth["visible_mev"] > TUNING_MEV
-            found[kind].append(scores if kind == "noise" else scores[:, seen])
+            found[kind].append(scores)
             done += size
             if progress:
                 progress(done, total)

@@ -96,7 +96,7 @@ def make(
         arrays[f"truth_{name}"] = event_store.ArraySpec(field.shape, field.base.name)
     for name in names:
         arrays[f"score_{name}"] = event_store.ArraySpec((), "float64")
-    pedestals = lartpc_noise.pedestals(config)
+    pedestals = lartpc_noise.pedestals(config).astype(np.float64)
 
     def produce(start: int, stop: int) -> dict[str, NDArray[Any]]:
         made = lartpc.simulate(stop - start, seed=seed, config=config, kind=kind, start=start)
