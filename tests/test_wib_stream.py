@@ -137,6 +137,18 @@ def test_bytes_lost_in_the_middle(format, data):
     assert stream.faults
 
 
+def test_bytes_of_a_frame_that_look_like_a_header():
+    """COLDATA's headers hold zeros and a count: cut right, a frame seems to go on with a frame."""
+    samples, frames = truth_of(WIB1, 16)
+    whole = list(frames.reshape(32, -1))
+    for at in range(32):
+        for length in (464 - 21, 464 - 133, 464 - 245, 464 - 357):
+            parts = [*whole[:at], whole[at][:length], *whole[at + 1 :]]
+            blocks, stream = read(WIB1, np.concatenate(parts).tobytes(), links=LINKS["WIB1"])
+            check(WIB1, blocks, samples)
+            assert stream.faults
+
+
 @both
 @given(data=st.data())
 def test_garbage_between_frames(format, data):
@@ -512,7 +524,9 @@ def test_anything_at_once(format, data):
         at = data.draw(st.integers(0, len(parts) - 1))
         what = data.draw(st.sampled_from(["flip", "drop", "double", "swap", "cut", "garbage"]))
         if what == "flip":
-            bit = data.draw(st.integers(0, 8 * header - 1))
+            # Not in the link: if the frame of the other link is lost too, nothing tells.
+            first, last = (12, 34) if format is WIBETH else (13, 24)
+            bit = data.draw(st.integers(0, first - 1) | st.integers(last, 8 * header - 1))
             if len(parts[at]) > header:
                 parts[at][bit // 8] ^= 1 << bit % 8
         elif what == "drop" and len(parts) > 8:

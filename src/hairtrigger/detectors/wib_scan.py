@@ -10,6 +10,7 @@ before a place where the grid is lost is skipped, as its end cannot be told.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from hairtrigger.detectors.wib_faults import Faults
 JUMP_SECONDS = 4e-3
 """A timestamp further than this from the one before is a jump of the clock, or wrong, but no gap.
 In WIBEth it must stay below 4096 frames (134 ms), where the sequence number comes round."""
+
+_STAMP_BYTES = 16
+"""Bytes of a frame up to and with its timestamp, in both formats."""
 
 _SLAB = 1 << 16
 """Places tried at once in the search for the grid."""
@@ -118,16 +122,16 @@ class Scanner:
             return at, False
         headers = read_headers(self.format, data, at + size * np.arange(count, dtype=np.int64))
         good = headers["signature"] == np.uint64(self.signature or 0)
-        # Leading frames with a frame behind them; the one after them is good, but not confirmed.
-        run = count - 1 if good.all() else int(np.argmin(good)) - 1
+        run = self._confirmed(good, headers["timestamp"])
         tail = len(data) - at - count * size
-        corrupt = False
-        if run == count - 1:
-            take = end and self._begins(count * size + at, tail)
-        elif run + 2 < count:
-            take = corrupt = bool(good[run + 2])
+        rest = at + count * size
+        # The frame after the run is on the grid, but what follows it must show that it is whole.
+        corrupt = run + 1 < count and not bool(good[run + 1])  # is only the next header broken?
+        if corrupt and run + 2 < count:
+            take = bool(good[run + 2]) and self._near(headers["timestamp"][[run, run + 2]])
         else:
-            take = corrupt = end and self._begins(at + count * size, tail)
+            take = end and (corrupt or run + 1 == count)
+            take = take and self._begins(rest, tail, headers["timestamp"][run])
         kept = run + 1 if take else run
         frames = data[at : at + kept * size].reshape(kept, size)
         offsets = self._start + at + size * np.arange(kept, dtype=np.int64)
@@ -143,14 +147,39 @@ class Scanner:
         self._lost = self._start + at
         return at + 1, True
 
-    def _begins(self, at: int, length: int) -> bool:
-        """Whether the last bytes of the source, less than a frame, are none or the begin of one."""
+    def _confirmed(self, good: np.ndarray, stamps: np.ndarray) -> int:
+        """How many frames have a frame behind them, with a timestamp near theirs or one that the
+        frame behind that speaks for."""
+        count = len(good)
+        if count < 2:
+            return 0
+        near = self._near(stamps[:-1], stamps[1:])
+        over = np.zeros(count - 1, bool)  # the next two agree, or the second of them with this
+        over[:-1] = good[2:] & (near[1:] | self._near(stamps[:-2], stamps[2:]))
+        confirmed = good[:-1] & good[1:] & (near | over)
+        return count - 1 if confirmed.all() else int(np.argmin(confirmed))
+
+    def _near(self, stamps: np.ndarray, others: np.ndarray | None = None) -> Any:
+        """Whether timestamps are no jump apart: two of them, or each of one and of the other."""
+        step = stamps[1] - stamps[0] if others is None else others - stamps
+        limit = jump_counts(self.format)
+        return (step <= limit) & (step >= -limit)
+
+    def _begins(self, at: int, length: int, stamp: np.int64) -> bool:
+        """Whether the last bytes of the source, less than a frame, are none or the begin of one
+        after a frame with this timestamp."""
         if not length:
             return True
         dtype = "<u4" if self.format is WIB1 else "<u8"
         word = self._data[at : at + np.dtype(dtype).itemsize]
         if len(word) < np.dtype(dtype).itemsize:
             return False  # too little to tell
+        if length >= _STAMP_BYTES:
+            whole = np.zeros(self.format.frame_bytes, np.uint8)
+            whole[:length] = self._data[at : at + length]
+            own = read_headers(self.format, whole[None])["timestamp"][0]
+            if not self._near(np.array([stamp, own])):
+                return False
         return bool(_first_word_fits(self.format, word.view(dtype), self.signature)[0])
 
     def _search(self, at: int, end: bool) -> tuple[int, bool]:

@@ -16,9 +16,9 @@ from hairtrigger.report.summary import Curve, Display, Estimate, Evaluation, Pro
 Paint = Callable[[Any], None]
 """Draws into a matplotlib Axes."""
 
-COLOURS = ("#1b1f24", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = ("#1b1f24", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """Of the models in order; told apart by colour-blind people too (Okabe and Ito)."""
-MARKERS = ("s", "o", "^", "D", "v")
+MARKERS = ("s", "o", "^", "D", "v", "P")
 SIGNAL, NOISE, GRID = "#d55e00", "#8a9099", "#e3e6ea"
 STATIONS = {9: ("BI", "BI", "BI", "BM1", "BM1", "BM2", "BM2", "BO", "BO")}
 STATIONS[4] = ("BI", "BM1", "BM2", "BO")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hairtrigger.metrics import LEVEL, Fraction
-from hairtrigger.report.figures import COLOURS, GRID, MARKERS, NOISE, draw
+from hairtrigger.report.figures import COLOURS, GRID, MARKERS, NOISE, Paint, draw, draw_panels
 from hairtrigger.studies.supernova_burst import GOAL, PUBLISHED, BurstCurve
 from hairtrigger.studies.supernova_metrics import (
     IMAGES_PER_SECOND,
@@ -28,6 +28,24 @@ NAMES = {
 """The classes as a figure names them."""
 
 
+def draw_performance(
+    curves: Mapping[str, Roc],
+    judged: Sequence[Judged],
+    bursts: Sequence[BurstCurve],
+    rows: Sequence[Sequence[Fraction]],
+    classes: Sequence[str],
+    *,
+    goals: Sequence[tuple[float, float]] = (),
+) -> str:
+    """All four figures as panels of one."""
+    panels = [
+        [_roc_panel(curves, goals, True), _turn_on_panel(judged)],
+        [_burst_panel(bursts), _confusion_panel(rows, classes)],
+    ]
+    alt = f"Efficiency, fakes and bursts of {', '.join(curves)}"
+    return draw_panels("supernova-performance", alt, 11.4, 8.6, panels)
+
+
 def draw_roc(
     curves: Mapping[str, Roc], *, goals: Sequence[tuple[float, float]] = (), published: bool = True
 ) -> str:
@@ -37,7 +55,13 @@ def draw_roc(
     point is the upper limit. ``goals``: (fake rate, efficiency) to mark. ``published``: the points
     of others, on other samples.
     """
+    alt = f"Efficiency against fake rate of {', '.join(curves)}"
+    return draw("supernova-roc", alt, 5.6, 4.2, _roc_panel(curves, goals, published))
 
+
+def _roc_panel(
+    curves: Mapping[str, Roc], goals: Sequence[tuple[float, float]], published: bool
+) -> Paint:
     def paint(axes: Any) -> None:
         for number, (name, curve) in enumerate(curves.items()):
             _roc(axes, name, curve, number)
@@ -60,8 +84,7 @@ def draw_roc(
         )
         hertz.set_xlabel("fakes of a module [Hz]")
 
-    alt = f"Efficiency against fake rate of {', '.join(curves)}"
-    return draw("supernova-roc", alt, 5.6, 4.2, paint)
+    return paint
 
 
 def _roc(axes: Any, name: str, curve: Roc, number: int) -> None:
@@ -84,7 +107,12 @@ def _roc(axes: Any, name: str, curve: Roc, number: int) -> None:
 
 def draw_turn_on(judged: Sequence[Judged]) -> str:
     """Efficiency for nu_e CC against visible energy, of each method at its cut."""
+    names = ", ".join(method.name for method in judged)
+    alt = f"Efficiency against energy of {names}"
+    return draw("supernova-turn-on", alt, 5.6, 3.8, _turn_on_panel(judged))
 
+
+def _turn_on_panel(judged: Sequence[Judged]) -> Paint:
     def paint(axes: Any) -> None:
         for number, method in enumerate(judged):
             _turn_on(axes, method, number, len(judged))
@@ -96,8 +124,7 @@ def draw_turn_on(judged: Sequence[Judged]) -> str:
         axes.set_ylabel("efficiency", labelpad=4)
         axes.legend(loc="upper left", fontsize=7, title=r"$\nu_e$ CC, simulation")
 
-    names = ", ".join(method.name for method in judged)
-    return draw("supernova-turn-on", f"Efficiency against energy of {names}", 5.6, 3.8, paint)
+    return paint
 
 
 def _turn_on(axes: Any, method: Judged, number: int, of: int) -> None:
@@ -127,7 +154,12 @@ def draw_burst(curves: Sequence[BurstCurve]) -> str:
 
     Dashed where no fake was seen: then the curve is that of the upper limit.
     """
+    names = ", ".join(curve.name for curve in curves)
+    alt = f"Burst efficiency of {names}"
+    return draw("supernova-burst", alt, 5.6, 3.8, _burst_panel(curves))
 
+
+def _burst_panel(curves: Sequence[BurstCurve]) -> Paint:
     def paint(axes: Any) -> None:
         for number, curve in enumerate(curves):
             colour = COLOURS[number % len(COLOURS)]
@@ -144,13 +176,17 @@ def draw_burst(curves: Sequence[BurstCurve]) -> str:
         title = f"interactions for {100 * GOAL:g} %, one fake a month"
         axes.legend(loc="upper left", fontsize=7, title=title)
 
-    names = ", ".join(curve.name for curve in curves)
-    return draw("supernova-burst", f"Burst efficiency of {names}", 5.6, 3.8, paint)
+    return paint
 
 
 def draw_confusion(rows: Sequence[Sequence[Fraction]], classes: Sequence[str]) -> str:
     """The share of each true class (rows) that is called each class, with the interval's ends."""
+    level = rows[0][0].level if rows else LEVEL
+    alt = f"Confusion matrix with {100 * level:g} % intervals"
+    return draw("supernova-confusion", alt, 6.0, 4.2, _confusion_panel(rows, classes))
 
+
+def _confusion_panel(rows: Sequence[Sequence[Fraction]], classes: Sequence[str]) -> Paint:
     def paint(axes: Any) -> None:
         shares = np.array([[cell.value for cell in row] for row in rows])
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -170,6 +206,4 @@ def draw_confusion(rows: Sequence[Sequence[Fraction]], classes: Sequence[str]) -
         axes.set_xlabel("called")
         axes.set_ylabel("true")
 
-    level = rows[0][0].level if rows else LEVEL
-    alt = f"Confusion matrix with {100 * level:g} % intervals"
-    return draw("supernova-confusion", alt, 6.0, 4.2, paint)
+    return paint

@@ -58,7 +58,8 @@ def evaluation(
     both = (floating, chip)
     rows = [
         row(
-            *("efficiency", "efficiency", "nu_e CC with more than 10 MeV visible", "", "high", True),
+            *("efficiency", "efficiency", "nu_e CC with more than 10 MeV visible", "", "high"),
+            True,
             *(m.efficiency for m in both),
         ),
         row(

@@ -73,7 +73,7 @@ def run_study(
     if data is not None:
         raise InputError(f"study {name!r} reads no recorded data", "leave --data away")
     if name == "supernova":
-        goal = _goal(part, clock, latency, interval or "8us", 1 if axis is None else axis)
+        goal = _goal(part, clock, latency, interval or "8us", 0 if axis is None else axis)
         return _run_supernova(preset, seed, goal, folder, command, reporter)
     study, judge = _find(name)
     goal = _goal(part, clock, latency, interval or study.interval, axis)

@@ -31,8 +31,16 @@ if TYPE_CHECKING:
 
 STUDY = "supernova"
 RIVALS, TRIGGER, CUTS = "rivals.json", "trigger", "cuts.json"
-SIMULATION = tuple(f"detectors/{p.name}" for p in sorted((PACKAGE / "detectors").glob("lartpc*.py")))
-FRONT = ("fixed.py", "studies/supernova_front.py", "studies/supernova_samples.py")
+_READERS = ("lartpc_measure.py", "lartpc_stream.py")
+SIMULATION = tuple(
+    f"detectors/{path.name}"
+    for path in sorted((PACKAGE / "detectors").glob("lartpc*.py"))
+    if path.name not in _READERS
+)
+FRONT = (
+    *("fixed.py", "studies/supernova_front.py", "studies/supernova_samples.py"),
+    *("studies/supernova_front_fast.py", "studies/supernova_front_graph.py"),
+)
 CONVENTIONAL = (
     "studies/supernova_rivals.py",
     "studies/supernova_baseline.py",

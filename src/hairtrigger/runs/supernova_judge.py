@@ -24,14 +24,15 @@ FLOAT, CHIP = "float network", "chip"
 SOURCES = (
     *("fixed.py", "graph", "engines.py", "backends", "cpp", "metrics.py", "records.py", "report"),
     *("studies/supernova.py", "studies/supernova_burst.py", "studies/supernova_metrics.py"),
-    *("studies/supernova_trigger.py", "studies/supernova_samples.py", "studies/supernova_rivals.py"),
-    *("runs/supernova.py", "runs/supernova_judge.py", "runs/learn.py"),
+    *("studies/supernova_trigger.py", "studies/supernova_samples.py"),
+    *("studies/supernova_rivals.py", "runs/supernova.py", "runs/supernova_judge.py"),
+    *("runs/learn.py", "runs/supernova_chain.py"),
 )
 AFTER = ("tune", "lessons", "exam", "test_noise", "cutting", "float", "student", "convert")
 
 
 def judge_stages(preset: SupernovaPreset, seed: int) -> list[Stage]:
-    """Stage ``performance``, which judges, and stage ``evaluate``, which makes the report's rows."""
+    """Stage ``performance``, which judges, and ``evaluate``, which makes the report's rows."""
 
     def perform(at: Workplace) -> None:
         _perform(at, preset, seed)

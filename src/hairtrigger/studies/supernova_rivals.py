@@ -73,8 +73,8 @@ def tune_rivals(
     seeds: tuple[int, int, int],
     progress: Callable[[int, int], None] | None = None,
 ) -> Rivals:
-    """Tune every family on ``noise`` and ``signal`` images, at ``fake_rate`` or the lowest rate that
-    ``noise`` images can show. ``seeds``: of noise, signal and settling.
+    """Tune every family on ``noise`` and ``signal`` images, at ``fake_rate`` or the lowest rate
+    that ``noise`` images can show. ``seeds``: of noise, signal and settling.
 
     Signal are nu_e CC of all energies: above 10 MeV triggers hardly differ.
     """

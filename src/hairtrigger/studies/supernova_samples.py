@@ -20,7 +20,8 @@ from hairtrigger.detectors import lartpc, lartpc_noise
 from hairtrigger.detectors import store as event_store
 from hairtrigger.detectors.lartpc_config import LartpcConfig
 from hairtrigger.errors import InputError, StorageError
-from hairtrigger.studies.supernova_front import FrontConfig, front
+from hairtrigger.studies.supernova_front import FrontConfig
+from hairtrigger.studies.supernova_front_fast import front_fast
 
 STORE_KIND = "lartpc pixels"
 CHUNK = 1024
@@ -102,7 +103,7 @@ def make(
         made = lartpc.simulate(stop - start, seed=seed, config=config, kind=kind, start=start)
         scores = judge(made.images, pedestals)
         return {
-            "packed": pack(front(made.images, ours, pedestals)),
+            "packed": pack(front_fast(made.images, ours, pedestals)),
             **{f"truth_{name}": made.truth[name] for name in lartpc.TRUTH_DTYPE.names or ()},
             **{f"score_{name}": scores[name].astype(np.float64) for name in names},
         }
