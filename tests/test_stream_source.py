@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -33,8 +33,8 @@ HALF_BOARD = FrontConfig(wires=24, board=24, block=(4, 4), threshold=15)
 
 
 def joined(source, skip=0):
-    blocks = list(source.blocks(skip))
-    source.close()
+    with contextlib.closing(source):
+        blocks = list(source.blocks(skip))
     return blocks[0].timestamp, np.concatenate([block.samples for block in blocks])
 
 
@@ -104,7 +104,7 @@ def test_a_truncated_file_ends_early_and_says_so(tmp_path, wire_samples):
         run_stream(str(tmp_path / "text.bin"), trigger, tmp_path / "other")
 
 
-@contextmanager
+@contextlib.contextmanager
 def sender(family, address, data, until=None):
     """A server that sends data to whoever connects, and closes; after ``until``, if given."""
     server = socket.socket(family, socket.SOCK_STREAM)

@@ -59,19 +59,23 @@ class Source(Protocol):
 
 
 class FrameSource:
-    """Whatever `open_stream` opens, as blocks of the wires that the trigger reads."""
+    """Whatever `open_stream` opened, as blocks of ``columns`` of its channels (None: all);
+    ``received``: the socket that it reads, if it reads one."""
 
     def __init__(
-        self, opened: Any, name: str, front: FrontConfig, received: _Received | None = None
+        self,
+        opened: Any,
+        name: str,
+        columns: NDArray[np.int64] | None = None,
+        received: _Received | None = None,
     ) -> None:
-        self._stream, self._received = opened, received
+        self._stream, self._received, self._columns = opened, received, columns
         self.name = name
         self.replayable, self.live = received is None, received is not None
         self.counts_per_tick = opened.counts_per_tick
         self.origin: int | None = None
         format = getattr(opened, "format", None)
         self.tick_s = TICK_S if format is None else format.step / format.clock_mhz * 1e-6
-        self._columns = plane_columns(opened, front, name)
 
     def blocks(self, skip: int) -> Iterator[SourceBlock]:
         """See `Source`. Raises StorageError for a source that ends within ``skip``."""
@@ -151,7 +155,12 @@ def open_source(text: str, front: FrontConfig, *, plane: int = 0, **options: Any
             received.close()
         raise
     try:
-        return FrameSource(opened, text, front, received)
+        columns = plane_columns(opened, front, text)
+        if columns is not None and received is None:
+            # A file can be opened again, so that no other columns are put together.
+            opened.close()
+            opened, columns = open_stream(text, channels=columns, **options), None
+        return FrameSource(opened, text, columns, received)
     except BaseException:
         opened.close()
         raise
