@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 
 from hairtrigger.errors import InputError, StorageError
+from hairtrigger.stream import view
 from hairtrigger.stream.block import SourceBlock
 from hairtrigger.stream.journal import Journal
 from hairtrigger.stream.run import digest, run_stream, write_summary
 from hairtrigger.stream.selected import read_selected
-from hairtrigger.stream.view import line, rows
+from hairtrigger.stream.view import line, rows, shown, table
 from hairtrigger.stream.windows import window_dtype
 from hairtrigger.studies.supernova_trigger import Trigger
 from stream_cases import STEP, TICKS, reference, samples, small_trigger
@@ -333,6 +335,38 @@ def test_figures_in_words_and_as_json(tmp_path, parts):
     latency = done.summary["session"]["latency_s"]
     for low, high in pairwise(latency.values()):
         assert 0 < low <= high
+
+
+def test_the_view_on_a_terminal_and_in_a_log(tmp_path, parts, monkeypatch):
+    from rich.console import Console
+
+    seen = []
+    run_stream(Blocks(parts), TRIGGER, tmp_path / "run", show=seen.append)
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    console.print(table(seen[-1]))
+    assert f"{seen[-1]['images']:,}" in console.file.getvalue()
+    log = io.StringIO()
+    monkeypatch.setattr(view, "LINE_EVERY_S", 0.0)
+    with shown(log) as show:
+        for figures in seen:
+            show(figures)
+    assert len(log.getvalue().splitlines()) == len(seen)
+    assert f"{seen[-1]['kept']:,} kept" in log.getvalue()
+
+
+def test_an_interruption_is_gone_on_with(tmp_path, parts):
+    folder = tmp_path / "run"
+
+    def stop(figures):
+        if figures["ticks"] > 900:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stream(Blocks(parts, size=10, pause=0.005), TRIGGER, folder, show=stop)
+    done = run_stream(Blocks(parts), TRIGGER, folder)
+    assert done.summary["resumed"]
+    assert done.summary["session"]["images"] < done.summary["images"]
+    check(folder, parts)
 
 
 def test_an_end_after_seconds_is_gone_on_with(tmp_path, parts):

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hairtrigger.detectors.dune_hdf5 import import_h5py
 from hairtrigger.errors import StorageError
 from hairtrigger.stream.selected import PART, count_windows, write_part
 
@@ -52,6 +53,7 @@ class Journal:
         dtype: np.dtype[Any],
         part_windows: int = PART_WINDOWS,
     ) -> None:
+        import_h5py()  # not only when the first file is due
         self.folder, self.dtype = folder, dtype
         self._about = {**identity, **about}
         self._part_windows = part_windows
