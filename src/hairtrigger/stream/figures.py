@@ -29,7 +29,6 @@ class Counts:
     kept: int = 0
     ticks: int = 0
     missing: int = 0
-    lost_ticks: int = 0
     dropped_blocks: int = 0
     dropped_ticks: int = 0
     events: dict[str, list[int]] = field(default_factory=dict)

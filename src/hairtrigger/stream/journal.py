@@ -58,8 +58,6 @@ class Journal:
         self._about = {**identity, **about}
         self._part_windows = part_windows
         self._log = -1
-        self.failed = False
-        """Whether the disk refused something: then nothing more is to be written."""
         self._record = np.dtype([("crc", "<u4"), ("window", dtype)])
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +174,7 @@ class Journal:
                 done += os.write(self._log, memoryview(data)[done:])
         except OSError as error:
             os.ftruncate(self._log, self.count * self._record.itemsize)
-            raise self._failed(self.folder / LOG.format(self.parts), error) from error
+            raise _storage(self.folder / LOG.format(self.parts), error) from error
 
     @property
     def windows(self) -> int:
@@ -205,7 +203,7 @@ class Journal:
         try:
             os.fsync(self._log)
         except OSError as error:
-            raise self._failed(self.folder, error) from error
+            raise _storage(self.folder, error) from error
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(dict(meta)).encode(), dtype=np.uint8)
         np.savez(buffer, meta=text, **arrays)
@@ -227,7 +225,7 @@ class Journal:
         try:
             write_part(path, records["window"], self._about)
         except OSError as error:
-            raise self._failed(path, error) from error
+            raise _storage(path, error) from error
         del records
         os.close(self._log)
         self._log = -1
@@ -246,11 +244,7 @@ class Journal:
             sync_folder(self.folder)
         except OSError as error:
             draft.unlink(missing_ok=True)
-            raise self._failed(path, error) from error
-
-    def _failed(self, path: Path, error: OSError) -> StorageError:
-        self.failed = True
-        return _storage(path, error)
+            raise _storage(path, error) from error
 
 
 def sync_folder(folder: Path) -> None:

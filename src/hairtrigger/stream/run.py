@@ -28,6 +28,7 @@ from hairtrigger.stream.journal import Journal
 from hairtrigger.stream.reader import Arrived, Reader
 from hairtrigger.stream.source import Source, open_source
 from hairtrigger.stream.windows import RecentState, Windows, window_dtype
+from hairtrigger.stream.writer import Writer
 from hairtrigger.studies.supernova_front import FrontState
 from hairtrigger.studies.supernova_trigger import Trigger
 
@@ -158,13 +159,14 @@ class _Run:
         self.busy = 0.0
         self.checked = self.shown = self.started
         self.whole = True  # chain, windows and journal are at the same block
+        self.writer = Writer(self.journal)
         self.reader = Reader(self.source, skip=self.skip, depth=self.depth, lossy=self.lossy)
         try:
             with self.reader:
                 try:
                     self._read(seconds)
                 except BaseException:
-                    if self.whole and not self.journal.failed:
+                    if self.whole and not self.writer.failed:
                         self._checkpoint()
                     raise
             figures = self.figures()
@@ -172,6 +174,7 @@ class _Run:
                 self.show(figures)
             return Streamed(figures, self.out)
         finally:
+            self.writer.stop()
             self.journal.close()
 
     def _read(self, seconds: float | None) -> None:
@@ -184,13 +187,15 @@ class _Run:
             self._now_and_then(now)
             if seconds is not None and now - self.started >= seconds:
                 self._checkpoint()
+                self.writer.flush()
                 return
         self.whole = False
         images = self.chain.finish()
         self._take(images, self.windows.finish(images), self.injected.waiting[:0])
         self.whole = True
         self._checkpoint()
-        self.journal.seal(last=True)
+        self.writer.seal()
+        self.writer.flush()
 
     def _block(self, arrived: Arrived, now: float) -> None:
         chain, block = self.chain, arrived.block
@@ -216,7 +221,8 @@ class _Run:
                 counts.missing += int(block.missing.sum())
 
     def _take(self, images: Images, kept: list[NDArray[Any]], events: NDArray[Any]) -> None:
-        self.journal.append(kept)
+        if kept:
+            self.writer.append(kept)
         step = self.source.counts_per_tick  # events are counted in ticks of the stream
         decided, found = self.injected.feed(
             events, images.timestamps[images.keep] // step, self.chain.next_timestamp // step
@@ -240,7 +246,6 @@ class _Run:
             return  # nothing was decided yet
         recent = self.windows.state(self.chain.next_image)
         counts = dataclasses.asdict(self.counts)
-        counts["lost_ticks"] = state.lost
         counts["dropped_blocks"] += self.reader.dropped_blocks
         counts["dropped_ticks"] += self.reader.dropped_ticks
         meta = {
@@ -264,7 +269,7 @@ class _Run:
             "pending": recent.pending,
             "events": self.injected.waiting,
         }
-        self.journal.checkpoint(meta, arrays)
+        self.writer.checkpoint(meta, arrays)
 
     def _faults(self) -> dict[str, int]:
         now = self.source.faults()

@@ -22,8 +22,8 @@ from hairtrigger.detectors.dune_hdf5 import import_h5py
 from hairtrigger.errors import StorageError
 
 PART = "selected-{:04d}.h5"
-CHUNK = 64
-"""Windows that are written at once."""
+CHUNK = 4
+"""Windows that are written at once: other threads may have to wait for each."""
 
 
 def write_part(path: Path, windows: NDArray[Any], about: Mapping[str, Any]) -> None:
