@@ -8,6 +8,7 @@ import typer
 
 from hairtrigger import __version__
 from hairtrigger.cli import hls, runs, tools
+from hairtrigger.cli.stream import stream
 from hairtrigger.cli.told import INTERRUPTED
 
 __all__ = ["INTERRUPTED", "app", "main"]
@@ -50,6 +51,7 @@ app.command()(runs.sweep)
 app.command()(runs.compare)
 app.command()(runs.baseline)
 app.command()(runs.report)
+app.command()(stream)
 app.command()(tools.fuzz)
 app.command()(tools.doctor)
 app.command()(tools.parts)

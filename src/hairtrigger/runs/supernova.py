@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 STUDY = "supernova"
 RIVALS, TRIGGER, CUTS = "rivals.json", "trigger", "cuts.json"
-_READERS = ("lartpc_measure.py", "lartpc_stream.py")
+_LATER = ("lartpc_stream.py",)
 SIMULATION = tuple(
     f"detectors/{path.name}"
     for path in sorted((PACKAGE / "detectors").glob("lartpc*.py"))
-    if path.name not in _READERS
+    if path.name not in _LATER
 )
 FRONT = (
     *("fixed.py", "studies/supernova_front.py", "studies/supernova_samples.py"),
