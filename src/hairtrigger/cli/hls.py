@@ -50,7 +50,7 @@ def hls(
     debug: Debug = False,
 ) -> None:
     """Write an HLS project with hls4ml, with functions of yours in it, and compare its C simulation
-    with the emulator bit by bit. Needs the extra hairtrigger[hls]; no vendor's tool."""
+    with the emulator bit by bit. Needs the extra hairtrigger\\[hls]; no vendor's tool."""
     with told(debug):
         from hairtrigger.backends.hls import Target, emit
         from hairtrigger.frontends.hgq import from_hgq
