@@ -94,15 +94,17 @@ def run_supernova(
     def events(inputs: Mapping[str, Path]) -> np.ndarray:
         return _events(inputs, preset.proof_images)
 
+    performance, evaluate = judge_stages(preset, seed)
     stages = [
         _tune(preset, seed),
         *_simulations(preset, seed),
         _float(preset, seed),
         _student(preset, seed),
         _convert(preset),
+        performance,
         *graph_stages(goal, seed, events, after=("exam",), fewest=preset.proof_images),
         chain_stage(preset, seed, goal),
-        *judge_stages(preset, seed),
+        evaluate,
     ]
     title = f"Low-energy trigger of a liquid-argon detector: {preset.name}"
     origin = origin_of(title, goal, seed, command, study=STUDY, preset=preset.name)

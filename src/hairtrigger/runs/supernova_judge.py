@@ -31,7 +31,7 @@ SOURCES = (
 AFTER = ("tune", "lessons", "exam", "test_noise", "cutting", "float", "student", "convert")
 
 
-def judge_stages(preset: SupernovaPreset, seed: int) -> list[Stage]:
+def judge_stages(preset: SupernovaPreset, seed: int) -> tuple[Stage, Stage]:
     """Stage ``performance``, which judges, and ``evaluate``, which makes the report's rows."""
 
     def perform(at: Workplace) -> None:
@@ -43,7 +43,7 @@ def judge_stages(preset: SupernovaPreset, seed: int) -> list[Stage]:
     settings: dict[str, Any] = {"fake_rate": preset.fake_rate, "seed": seed}
     packages = ("numpy", "keras", "jax", "matplotlib")
     title = "Judge all methods"
-    return [
+    return (
         Stage(PERFORMANCE, title, perform, settings, AFTER, SOURCES, packages),
         Stage(
             "evaluate",
@@ -54,7 +54,7 @@ def judge_stages(preset: SupernovaPreset, seed: int) -> list[Stage]:
             SOURCES,
             packages,
         ),
-    ]
+    )
 
 
 def _perform(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
