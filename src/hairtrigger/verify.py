@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from hairtrigger.graph.graph import Graph
 from hairtrigger.graph.ops import Constant, Input
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 from hairtrigger.rtl.design import Design, compile_graph
+
+if TYPE_CHECKING:
+    from hairtrigger.backends.hls import HlsArtifact
 
 Codes = tuple[IntArray, ...]
 Progress = Callable[[str], None]
@@ -77,6 +80,7 @@ def verify(
     *,
     model: Any = None,
     design: Design | None = None,
+    hls: HlsArtifact | None = None,
     random_events: int = 1000,
     seed: int = 1,
     folder: Path | str = "reproducers",
@@ -87,11 +91,11 @@ def verify(
 
     ``events``: input codes (`hairtrigger.graph.encode` makes them), one array (events, *shape) for
     each Input; adversarial and ``random_events`` random ones are added. ``model``: the Keras model
-    that the Graph came from; ``design``: the compiled Verilog. Without them those two are left
-    out. A Graph with registers takes the events as its steps, in turn from reset; ONNX Runtime,
-    which has none, is left out. Raises `MismatchError` for a difference, with the reproducer saved
-    under ``folder``, unless ``strict`` is False; `InputError` where the design is not of this
-    Graph.
+    that the Graph came from; ``design``: the compiled Verilog; ``hls``: the HLS project of the
+    model, whose C simulation is run. Without them those are left out. A Graph with registers takes
+    the events as its steps, in turn from reset; ONNX Runtime, which has none, is left out. Raises
+    `MismatchError` for a difference, with the reproducer saved under ``folder``, unless ``strict``
+    is False; `InputError` where the design or the project is not of this Graph.
     """
     if design is not None and design.graph != graph:
         raise InputError(
@@ -99,6 +103,11 @@ def verify(
         )
     adversarial = extreme_codes(graph)
     drawn = random_codes(graph, random_events, seed)
+    if hls is not None and (hls.reference.entry != graph or hls.reference.exit != graph):
+        raise InputError(
+            "The HLS project is of another Graph, or has functions before or behind the network.",
+            "Emit the project of this Graph, or use its own verify().",
+        )
     parts = [adversarial, drawn, *([tuple(events)] if events is not None else [])]
     codes = join_events(parts)
     say = progress or (lambda text: None)
@@ -106,7 +115,7 @@ def verify(
     expected = emulate_codes(graph, codes)
     latencies: list[int] = []
     compared = [_own_entry(graph, expected)]
-    for engine in _engines(graph, model, design, latencies):
+    for engine in _engines(graph, model, design, hls, latencies):
         say(engine.name)
         compared.append(_compare(engine, graph, codes, expected, Path(folder)))
     certificate = Certificate(
@@ -138,7 +147,13 @@ def _own_entry(graph: Graph, expected: Codes) -> Compared:
 # --- engines -----------------------------------------------------------------------------------
 
 
-def _engines(graph: Graph, model: Any, design: Design | None, latencies: list[int]) -> list[Engine]:
+def _engines(
+    graph: Graph,
+    model: Any,
+    design: Design | None,
+    hls: HlsArtifact | None,
+    latencies: list[int],
+) -> list[Engine]:
     """The engines at hand; Verilator's latency is put into ``latencies``."""
     found: list[Engine] = []
     if model is not None:
@@ -147,6 +162,8 @@ def _engines(graph: Graph, model: Any, design: Design | None, latencies: list[in
         found.append(_onnx_runtime(graph))
     if design is not None:
         found.append(_verilator(design, latencies))
+    if hls is not None:
+        found.append(_c_simulation(hls))
     return found
 
 
@@ -191,6 +208,13 @@ def _verilator(design: Design, latencies: list[int]) -> Engine:
         return result.codes
 
     return Engine("Verilator", verilator.version(), run, True)
+
+
+def _c_simulation(hls: HlsArtifact) -> Engine:
+    from hairtrigger.hls.convert import version
+
+    name = f"hls4ml's C simulation ({hls.target.io_type})"
+    return Engine(name, version(), lambda g, codes: hls.run_codes(codes), False)
 
 
 # --- comparing and shrinking -------------------------------------------------------------------

@@ -17,6 +17,7 @@ from hairtrigger.rtl.bits import bus_bits, pack, unpack
 from hairtrigger.rtl.design import Design, compile_graph
 from hairtrigger.rtl.project import write_project
 from hairtrigger.tools import verilator, yosys
+from hairtrigger.tools.activity import Activity, count_toggles
 from hairtrigger.tools.simulator import MAX_LATENCY, Simulator
 
 
@@ -115,6 +116,26 @@ def simulate(
     out_bytes = (bus_bits(design.out_types) + 7) // 8
     outputs = unpack(design.out_types, result.outputs[:, :out_bytes])
     return Simulated(outputs, result.latency, result.clocks)
+
+
+def activity(design: Design, codes: Sequence[IntArray], *, cache: Path | None = None) -> Activity:
+    """Bits that change in the Verilog while these events run at the design's interval.
+
+    ``codes``: as for `simulate`; at least one event. Raises `ToolError`.
+    """
+    packed = pack(design.in_types, design.in_words(tuple(codes)))
+    with tempfile.TemporaryDirectory(prefix="hairtrigger-rtl-") as folder:
+        return count_toggles(
+            _write(design, Path(folder)),
+            design.name,
+            design.in_bits,
+            design.out_bits,
+            packed,
+            interval=design.interval,
+            per_event=design.words,
+            flush=design.latency + design.interval + 2,
+            folder=cache,
+        )
 
 
 def build_simulator(design: Design, *, cache: Path | None = None) -> Simulator:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hairtrigger import __version__
-from hairtrigger.cli import runs, tools
+from hairtrigger.cli import hls, runs, tools
 from hairtrigger.cli.stream import stream
 from hairtrigger.cli.told import INTERRUPTED
 
@@ -45,6 +45,7 @@ def _common(
 
 app.command()(runs.run)
 app.command("compile")(runs.compile_)
+app.command()(hls.hls)
 app.command()(runs.verify)
 app.command()(runs.sweep)
 app.command()(runs.compare)

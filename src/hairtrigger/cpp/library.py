@@ -90,14 +90,14 @@ class Library:
         return outs, self._unpack(held[0]) if held else ()
 
     def streams_from(
-        self, codes: Sequence[NDArray[Any]], state: Registers | None
+        self, codes: Sequence[NDArray[Any]], state: Registers | None, *, ends: bool = True
     ) -> tuple[tuple[NDArray[Any], ...], Registers]:
         """Many streams of as many steps, each from registers of its own.
 
         ``codes``: for each input an array (streams, steps, *shape); ``state``: for each register an
-        array (streams, *shape), None for the reset values. Gives the outputs (streams, steps,
-        *shape) and what the registers hold then. Raises `InputError` as a call does, and for a
-        Graph without inputs or registers.
+        array (streams, *shape), or (*shape) for all; None for the reset values. Gives the outputs
+        (streams, steps, *shape) and, with ``ends``, what the registers hold then. Raises
+        `InputError` as a call does, and for a Graph without inputs or registers.
         """
         graph = self.graph
         if graph.pure or not codes:
@@ -120,8 +120,8 @@ class Library:
         first = check_state(graph, None) if state is None else state
         for n, ((place, _), x) in enumerate(zip(graph.updates, first, strict=True)):
             t = graph.nodes[place].type
-            each = np.broadcast_to(np.asarray(x, dtype=np.int64), (streams, *t.shape))
-            check_codes(t, each)
+            each = np.asarray(x)
+            check_codes(t, each.astype(np.int64) if each.ndim > len(t.shape) else each[None])
             held[f"state{n}"] = each
         outs = tuple(
             np.empty((streams, steps, *t.shape), dtype=dtype)
@@ -134,7 +134,7 @@ class Library:
             wrong |= self._run(*(start + n * stride for start, stride in where), steps)
         if wrong:
             self._explain([x.reshape(-1, *x.shape[2:]) for x in arrays])
-        names = self.state_dtype.names or ()
+        names = (self.state_dtype.names or ()) if ends else ()
         return outs, tuple(held[name].astype(np.int64) for name in names)
 
     def encode(self, number: int, x: NDArray[Any]) -> NDArray[Any] | None:

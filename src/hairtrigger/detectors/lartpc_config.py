@@ -63,8 +63,8 @@ class LartpcConfig:
     coherent_rms: float = 6.25
     noise_white: float = 0.12
 
-    # The argon above the plane and its electrons (facts; diffusion assumed, alphas: 0.7 keV/MeV/cm
-    # of field leaves 6 % of the charge of an alpha, assumed)
+    # The argon above the plane and its electrons (facts; assumed: diffusion, and that recombination
+    # leaves 6 % of the charge of an alpha)
     drift_cm: float = 360.0
     height_cm: float = 600.0
     drift_cm_us: float = 0.16

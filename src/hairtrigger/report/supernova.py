@@ -213,16 +213,14 @@ def performance_text(found: Performance) -> str:
         (f"{name} true", *(estimate(cell) for cell in row), f"{row[0].n:,}")
         for name, row in zip(CLASSES, found.confusion, strict=True)
     ]
-    text += (
-        f"\n\nWhat the chip takes images above {TYPED_MEV:g} MeV (and noise) for:\n\n"
-        + table(("", *CLASSES, "images"), cells)
+    text += f"\n\nWhat the chip takes images above {TYPED_MEV:g} MeV (and noise) for:\n\n" + table(
+        ("", *CLASSES, "images"), cells
     )
     angles = [(p.events, estimate(p.median), f"{p.median.n:,}") for p in found.pointing]
     return (
         text
         + "\n\nDirection of the electron in the plane of drift and wires, images that are kept; a "
-        "guess is 90 degrees off:\n\n"
-        + table(("", "median angle [degrees]", "images"), angles)
+        "guess is 90 degrees off:\n\n" + table(("", "median angle [degrees]", "images"), angles)
     )
 
 

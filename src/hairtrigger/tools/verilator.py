@@ -38,6 +38,7 @@ _KEEP_HIERARCHY = ("-fno-inline", "-fno-gate", "-fno-dfg")
 # simulation are saved, but it took 48 of 71 s of Verilator for 7 MB of Verilog; for
 # 95,000 additions in 3 MB Verilator and the C++ took 235 s with arrays and 117 without.
 _NO_ARRAYS, _MOST_WITH_ARRAYS = "-fno-table", 2_000_000
+_TRACE = ("--trace",)
 _BUNDLE_BYTES = 1_200_000
 _FEW_UNITS = 3
 """With more of them the headers are compiled once, for all."""
@@ -109,13 +110,15 @@ def build_program(
     check: Callable[[Path], None],
     folder: Path | None = None,
     *,
+    trace: bool = False,
     jobs: int = compiler.JOBS,
     timeout_s: float | None = None,
 ) -> Path:
     """Compile ``top`` with a C++ harness, once for equal sources, tools and ``defines``.
 
-    ``check`` is given Verilator's header of the top module, to refuse wrong ports. Gives the path
-    of the program; raises as `build` does.
+    ``check`` is given Verilator's header of the top module, to refuse wrong ports. With ``trace``
+    the program can write value changes (VCD). Gives the path of the program; raises as `build`
+    does.
     """
     sources = _sources(files)
     cxx = compiler.find_compiler()
@@ -126,14 +129,15 @@ def build_program(
                 f"{source.name} reads another file with {match[0].decode()}",
                 "put the content into the module, or give all Verilog files as sources",
             )
-    flags = [*_CXX_FLAGS, *_FAST, *_SLOW, *_verilate_flags(top, sources)]
+    traced = _TRACE if trace else ()
+    flags = [*_CXX_FLAGS, *_FAST, *_SLOW, *_verilate_flags(top, sources), *traced]
     tools = [version(), *cxx.command, cxx.version, *flags, harness.read_text()]
     key = cache.content_key([top, *defines, *tools, *texts])
     where = folder if folder is not None else cache.cache_folder()
 
     def fill(path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="hairtrigger-build-") as work:
-            made = _Build(top, harness, tuple(defines), check, cxx, jobs, timeout_s)
+            made = _Build(top, harness, tuple(defines), check, cxx, traced, jobs, timeout_s)
             program = _compile(made, sources, Path(work))
             shutil.copy2(program, path / program.name)
 
@@ -149,6 +153,7 @@ class _Build:
     defines: tuple[str, ...]
     check: Callable[[Path], None]
     cxx: compiler.Compiler
+    trace: tuple[str, ...]
     jobs: int
     timeout_s: float | None
 
@@ -156,7 +161,7 @@ class _Build:
 def _compile(made: _Build, sources: list[Path], work: Path) -> Path:
     obj, timeout_s = work / "obj", made.timeout_s
     done = _verilator(
-        ["--cc", *_verilate_flags(made.top, sources), "--Mdir", obj, *sources],
+        ["--cc", *_verilate_flags(made.top, sources), *made.trace, "--Mdir", obj, *sources],
         folder=work,
         timeout_s=timeout_s,
     )
@@ -171,7 +176,7 @@ def _compile(made: _Build, sources: list[Path], work: Path) -> Path:
     bundles += [(_SLOW, bundle) for bundle in _bundles(slow)]
     if sum(path.stat().st_size for path in (*fast, *slow)) < _BUNDLE_BYTES:
         bundles = [(_FAST, [made.harness, *fast, *slow])]
-    shared = [*_CXX_FLAGS, *include, *made.defines]
+    shared = [*_CXX_FLAGS, *include, *made.defines, *(["-DVM_TRACE=1"] if made.trace else [])]
 
     def compiled(units: list[compiler.Unit]) -> None:
         compiler.compile_objects(
@@ -197,14 +202,14 @@ def _compile(made: _Build, sources: list[Path], work: Path) -> Path:
         units.append(compiler.Unit(source, work / f"unit{number}.o", own))
     compiled(units)
     program = work / "simulator"
-    runtime = _runtime(made.cxx, made.jobs)
+    runtime = _runtime(made.cxx, made.jobs, bool(made.trace))
     compiler.link(made.cxx, [*(unit.object for unit in units), *runtime], program, ["-pthread"])
     return program
 
 
-def _runtime(cxx: compiler.Compiler, jobs: int) -> list[Path]:
+def _runtime(cxx: compiler.Compiler, jobs: int, trace: bool = False) -> list[Path]:
     """Verilator's own C++ files, compiled once for a compiler."""
-    names = ("verilated", "verilated_threads")
+    names = ("verilated", "verilated_threads", *(["verilated_vcd_c"] if trace else []))
     flags = [*_CXX_FLAGS, *_FAST]
     key = cache.content_key([version(), *cxx.command, cxx.version, *flags, *names])
 
