@@ -16,7 +16,7 @@ Both run on one clock. Between them is only what brings rows into the network's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,9 +122,10 @@ def compile_chain(
 
     ``tick``: from tick to tick, in clocks or as a time such as "512 ns"; ``front_interval``: clocks
     in which the front works on a tick (None: all of them); ``network_interval``: clocks in which
-    the network works on an image (None: as many as the rows leave it); ``axis``: along which the
-    image enters the network. Raises `UnsupportedError` for Graphs that do not fit each other, and
-    where a row or an image would not be done before the next; `InputError` as `compile_graph`.
+    the network works on an image (None: as many as rows and answer leave it); ``axis``: along
+    which the image enters the network. Raises `UnsupportedError` for Graphs that do not fit each
+    other, and where a row or an image would not be done before the next; `InputError` as
+    `compile_graph`.
     """
     clocks = parse_interval(tick, parse_clock(clock))
     row_ticks = _row_ticks(front)
@@ -135,17 +136,28 @@ def compile_chain(
             f"The front takes {made.interval} clocks for a tick, which comes every {clocks}.",
             f"Give a front_interval of at most {clocks}.",
         )
-    room = row_ticks * clocks * (1 if axis == 0 else rows)
-    whole = rows * min(room, pixels) if axis == 0 else room
-    ruled = compile_graph(network, part, clock, interval=network_interval or whole, axis=axis)
-    in_rows = _in_rows(ruled, rows * pixels, pixels)
-    # The clock enable costs logic: only what is held between rows has it.
-    behind = compile_graph(
-        network, part, clock, interval=network_interval or whole, axis=axis, stall=in_rows
-    )
-    chain = Chain(identifier(name), made, behind, clocks, row_ticks, not in_rows)
-    _check(chain)
-    return chain
+    row_clocks = row_ticks * clocks
+    if network_interval is not None:
+        intervals = [network_interval]
+    elif axis == 0:  # the slowest whose answer is there before the next image would hold it
+        sizes = [n for n in range(1, pixels + 1) if pixels % n == 0 and pixels // n <= row_clocks]
+        intervals = [rows * (pixels // n) for n in sizes]
+    else:
+        intervals = [rows * row_clocks]
+    problems: list[UnsupportedError] = []
+    for interval in intervals:
+        behind = compile_graph(network, part, clock, interval=interval, axis=axis)
+        in_rows = _in_rows(behind, rows * pixels, pixels)
+        # The clock enable costs logic: only what is held between rows has it.
+        behind = replace(behind, stall=in_rows)
+        chain = Chain(identifier(name), made, behind, clocks, row_ticks, not in_rows)
+        try:
+            _check(chain)
+        except UnsupportedError as error:
+            problems.append(error)
+            continue
+        return chain
+    raise problems[-1]
 
 
 def emulate_chain(

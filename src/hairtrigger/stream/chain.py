@@ -87,8 +87,15 @@ class Chain:
         self.trigger = trigger
         self.counts_per_tick = counts_per_tick
         self._front, self._network = libraries or compile_trigger(trigger)
-        names = list(self._network.graph.output_names)
-        self._logits, self._keep = names.index(LOGITS), names.index(KEEP)
+        graph = self._network.graph
+        self._logits = graph.output_names.index(LOGITS)
+        self._keep = graph.output_names.index(KEEP)
+        self._none = (
+            np.zeros((0, trigger.rows, trigger.front.columns), dtype=np.uint8),
+            np.zeros(
+                (0, *graph.output_types[self._logits].shape), self._network.out_dtypes[self._logits]
+            ),
+        )
         self._early: list[NDArray[np.uint16]] = []
         self._held: NDArray[Any] | None = None
         config = trigger.front
@@ -96,6 +103,7 @@ class Chain:
         self._sums = np.zeros(0, dtype=np.uint32)
         self._tick = 0  # behind all that the front has seen
         self._time = 0  # of that tick
+        self._next = 0  # first tick of the image at hand
         self.lost = 0
         """Ticks that belong to no image, as a gap came before it was whole."""
         self.segment = 0
@@ -105,13 +113,15 @@ class Chain:
             self._rows, self._tick, self._time = state.rows, state.tick, state.timestamp
             self._sums = state.rows.sum(axis=1, dtype=np.uint32)
             self.lost, self.segment = state.lost, state.segment
+            open_rows = len(state.rows) * config.block[0]
+            self._next = self._tick - open_rows - state.front.phase
         elif pedestal is not None:
             self._held = self._front.pack(FrontState.start(config, pedestal))
 
     @property
     def next_image(self) -> int:
         """First tick of the first image that is not decided yet."""
-        return self._tick - self._open_ticks()
+        return self._next
 
     @property
     def tick(self) -> int:
@@ -126,7 +136,7 @@ class Chain:
     @property
     def next_timestamp(self) -> int:
         """Of tick `next_image`."""
-        return self._time - self._open_ticks() * self.counts_per_tick
+        return self._time - (self._tick - self._next) * self.counts_per_tick
 
     def state(self) -> ChainState | None:
         """What it takes to go on; None while the first ticks are held back."""
@@ -180,11 +190,6 @@ class Chain:
                 "Give counts, or the trigger of their ADC.",
             )
 
-    def _open_ticks(self) -> int:
-        """Ticks of the image at hand."""
-        phase = 0 if self._held is None else int(self._held["phase"][0])
-        return len(self._rows) * self.trigger.front.block[0] + phase
-
     def _begin(self) -> None:
         """Run what was held back, from its medians."""
         first = np.concatenate(self._early)
@@ -204,30 +209,33 @@ class Chain:
 
     def _break(self, timestamp: int) -> None:
         """A gap, or the first tick: the image at hand is given up."""
-        self.lost += self._open_ticks()
+        self.lost += self._tick - self._next
         if self._held is not None:
             state = self._front.unpack(self._held)
             fresh = FrontState.start(self.trigger.front)
             self._held = self._front.pack(replace(fresh, pedestal=state.pedestal))
         self._rows, self._sums = self._rows[:0], self._sums[:0]
         self._time = timestamp
-        self.segment = self._tick
+        self.segment = self._next = self._tick
 
     def _decide(self) -> Images:
         trigger = self.trigger
         count = len(self._rows) // trigger.rows
         whole = count * trigger.rows
-        first = self.next_image
-        ticks = first + trigger.ticks * np.arange(count, dtype=np.int64)
+        ticks = self._next + trigger.ticks * np.arange(count, dtype=np.int64)
         timestamps = self._time + (ticks - self._tick) * self.counts_per_tick
         sums = self._sums[:whole].reshape(count, trigger.rows).sum(axis=1, dtype=np.uint32)
         gated = sums >= trigger.gate
         keep = np.zeros(count, dtype=bool)
-        pixels = self._rows[:whole].reshape(count, trigger.rows, trigger.front.columns)[gated]
-        outputs = self._network(pixels[..., None])
-        keep[gated] = outputs[self._keep][:, 0] != 0
+        pixels, logits = self._none
+        if gated.any():
+            pixels = self._rows[:whole].reshape(count, trigger.rows, trigger.front.columns)[gated]
+            outputs = self._network(pixels[..., None])
+            keep[gated] = outputs[self._keep][:, 0] != 0
+            logits = outputs[self._logits]
         self._rows, self._sums = self._rows[whole:], self._sums[whole:]
-        return Images(ticks, timestamps, sums, gated, keep, outputs[self._logits], pixels)
+        self._next += count * trigger.ticks
+        return Images(ticks, timestamps, sums, gated, keep, logits, pixels)
 
 
 def compile_trigger(trigger: Trigger) -> tuple[FrontLibrary, Library]:

@@ -70,19 +70,18 @@ class FrontLibrary:
                 f"Give uint16 (ticks, {config.wires}).",
             )
         samples = np.ascontiguousarray(samples)
-        rows = (int(held["phase"][0]) + len(samples)) // config.block[0]
+        rows = len(samples) // config.block[0] + 1  # one more where a block was begun
         pixels = np.empty((rows, config.columns), dtype=np.uint8)
         sums = np.empty(rows, dtype=np.uint32)
-        before = held.copy()
         arrays = (held, samples, pixels, sums)
         state, block, out, totals = (x.__array_interface__["data"][0] for x in arrays)
-        if self._run(state, block, len(samples), out, totals) < 0:
-            held[:] = before
+        made = self._run(state, block, len(samples), out, totals)
+        if made < 0:
             raise InputError(
                 f"Samples up to {samples.max()} from an ADC of {config.bits} bits.",
                 "Give counts, or the trigger of their ADC.",
             )
-        return pixels, sums
+        return pixels[:made], sums[:made]
 
 
 def compile_front(config: FrontConfig, *, folder: Path | None = None) -> FrontLibrary:

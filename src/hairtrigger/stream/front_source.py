@@ -18,7 +18,7 @@ from __future__ import annotations
 from hairtrigger.studies.supernova_front import FrontConfig, reciprocal
 from hairtrigger.studies.supernova_front_graph import factors
 
-ABI = 1
+ABI = 2
 TILE = 16
 """Ticks whose residuals are made before they are filtered; they stay in the first cache."""
 UNROLLED = 8
@@ -36,7 +36,7 @@ def write_front(config: FrontConfig) -> str:
 
     ``state`` is `FrontLibrary.state_dtype`; ``samples`` uint16 (ticks, wires); ``pixels`` uint8
     and ``sums`` uint32, one for each row of pixels that is completed. Returns the number of rows,
-    or -1 where a sample is out of the ADC's range; then the state is of no use.
+    or -1 where a sample is out of the ADC's range; then the state is as it was.
     """
     ticks, wires = config.block
     code, fraction = (
@@ -267,6 +267,7 @@ _RUN = """
 extern "C" long ht_front_run(void *held, const uint16_t *in, size_t ticks,
                              uint8_t *pixels, uint32_t *sums) {
     state_t &s = *(state_t *)held;
+    const state_t before = s;
     lane_t r[(KEPT + TILE) * WIRES];
     memcpy(r, s.history, sizeof(lane_t) * KEPT * WIRES);
     long rows = 0;
@@ -274,7 +275,10 @@ extern "C" long ht_front_run(void *held, const uint16_t *in, size_t ticks,
         const int count = ticks < (size_t)TILE ? (int)ticks : TILE;
         uint16_t any = 0;
         for (int n = 0; n < count * WIRES; n++) any |= in[n];
-        if (any > TOP) return -1;
+        if (any > TOP) {
+            s = before;
+            return -1;
+        }
         lane_t *fresh = r + KEPT * WIRES;
         int t = 0;
         for (; t + UNROLLED <= count; t += UNROLLED)
