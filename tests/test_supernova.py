@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from hairtrigger.detectors import lartpc
 from hairtrigger.errors import InputError, StorageError
-from hairtrigger.fixed import Fixed
+from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.graph import Builder, Literal, TensorType, emulate_codes, linear, moves, ops
 from hairtrigger.studies import supernova, supernova_networks
@@ -125,8 +125,13 @@ def _network(columns):
     t = TensorType.uniform((16, columns, 1), Fixed(False, 4, 0))
     x = builder.add(ops.Input("pixels", t))
     flat = builder.add(moves.Reshape((16 * columns,)), x)
-    kernel = Literal(rng.integers(-3, 4, (16 * columns, 7)), 1)
-    return builder.build([builder.add(linear.Dense(kernel), flat)])
+    kernel = Literal(rng.integers(-3, 4, (16 * columns, 7)), 3)
+    x = builder.add(linear.Dense(kernel), flat)
+    # The logit that decides is coarser than the others, as learned widths may be.
+    fraction = np.array([1, 2, 3, 3, 3, 3, 0])
+    t = TensorType((7,), np.ones(7, bool), np.full(7, 14), fraction)
+    x = builder.add(ops.Quantize(t, Rounding.RND, Overflow.SAT), x)
+    return builder.build([x])
 
 
 @settings(deadline=None, max_examples=25)

@@ -32,8 +32,8 @@ SIGNAL = 0
 class Trigger:
     """``front``: from raw ticks to pixels; ``network``: a Graph, pixels to logits (outputs,).
 
-    An image is kept where its pixels add up to ``gate`` or more and logit 0 is at least ``cut``
-    (both in units of their LSB). Raises `InputError` where network and front do not fit.
+    An image is kept where its pixels add up to ``gate`` or more and logit 0 is at least ``cut``,
+    which is in units of the finest LSB of all logits. Raises `InputError` where network and front do not fit.
     """
 
     front: FrontConfig
@@ -70,17 +70,16 @@ class Trigger:
         logits = places[old.outputs[0]]
         shape = builder.type(logits).shape
         first = builder.add(moves.Crop(((SIGNAL, shape[0] - 1 - SIGNAL),)), logits, label="signal")
-        likely = self._at_least(builder, first, self.cut)
+        likely = self._at_least(builder, first, self.cut, builder.type(logits).lsb)
         pixels = next(n for n, node in enumerate(builder.nodes) if isinstance(node.op, ops.Input))
         total = builder.add(linear.GlobalSum((0, 1)), pixels, label="gate")
-        enough = self._at_least(builder, total, self.gate)
+        enough = self._at_least(builder, total, self.gate, builder.type(total).lsb)
         keep = builder.add(ops.Mul(), likely, enough, label=KEEP)
         return builder.build({LOGITS: logits, KEEP: keep})
 
     @staticmethod
-    def _at_least(builder: Builder, x: int, code: int) -> int:
-        t = builder.type(x)
-        limit = builder.add(ops.Constant(Literal(np.array([code], dtype=np.int64), t.lsb)))
+    def _at_least(builder: Builder, x: int, code: int, lsb: int) -> int:
+        limit = builder.add(ops.Constant(Literal(np.array([code], dtype=np.int64), lsb)))
         return builder.add(ops.Compare(ops.Relation.GE), x, limit)
 
     def save(self, folder: Path) -> None:
