@@ -33,7 +33,8 @@ class Trigger:
     """``front``: from raw ticks to pixels; ``network``: a Graph, pixels to logits (outputs,).
 
     An image is kept where its pixels add up to ``gate`` or more and logit 0 is at least ``cut``,
-    which is in units of the finest LSB of all logits. Raises `InputError` where network and front do not fit.
+    which is in units of the finest LSB of all logits. Raises `InputError` where network and front
+    do not fit.
     """
 
     front: FrontConfig
