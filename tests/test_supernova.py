@@ -188,7 +188,8 @@ def test_samples_of_a_preset_are_of_all_kinds():
     wanted = supernova.sizes(supernova.SMOKE)
     assert wanted["train_es"] == ("es", 1024)
     assert wanted["test_noise"] == ("noise", 2048)
-    assert len(wanted) == 16
+    assert wanted["pool_enriched"] == ("noise", 4096)
+    assert len(wanted) == 18
     paper = dataclasses.asdict(supernova.PAPER)
     assert paper["test_noise"] >= 3_000_000  # a rate of 1e-6 needs as many
 

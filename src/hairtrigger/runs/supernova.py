@@ -148,8 +148,8 @@ def _tune(preset: SupernovaPreset, seed: int) -> Stage:
 
 def _simulations(preset: SupernovaPreset, seed: int) -> list[Stage]:
     """A stage for each of `PARTS`, and one for the noise that fakes are counted on."""
+    from hairtrigger.studies.supernova import ENRICHED, sizes
     from hairtrigger.studies.supernova import FRONT as OURS
-    from hairtrigger.studies.supernova import sizes
 
     wanted = sizes(preset)
     numbers = {name: 100 * seed + n for n, name in enumerate(wanted)}
@@ -159,6 +159,7 @@ def _simulations(preset: SupernovaPreset, seed: int) -> list[Stage]:
     def stage(part: str, names: list[str]) -> Stage:
         def work(at: Workplace) -> None:
             from hairtrigger.detectors.lartpc_config import LartpcConfig
+            from hairtrigger.studies.supernova import enriched
             from hairtrigger.studies.supernova_rivals import Rivals, judge_of
             from hairtrigger.studies.supernova_samples import make
 
@@ -173,8 +174,9 @@ def _simulations(preset: SupernovaPreset, seed: int) -> list[Stage]:
                 def tell(so_far: int, _: int, before: int = done) -> None:
                     at.progress(before + so_far, total)
 
+                of = enriched(config) if name.endswith("enriched") else config
                 place = at.partial / name
-                make(place, kind, images, numbers[name], config, OURS, judge, scored, tell)
+                make(place, kind, images, numbers[name], of, OURS, judge, scored, tell)
                 done += images
             for name in names:
                 at.keep(name)
@@ -182,7 +184,7 @@ def _simulations(preset: SupernovaPreset, seed: int) -> list[Stage]:
         settings = {name: [*wanted[name], numbers[name]] for name in names}
         title = f"Simulate images {titles[part]}"
         sources = (*SIMULATION, *FRONT, *CONVENTIONAL, "detectors/store.py")
-        parameters = {**settings, "front": asdict(OURS)}
+        parameters = {**settings, "front": asdict(OURS), "enriched": ENRICHED}
         return Stage(part, title, work, parameters, ("tune",), sources, ("numpy", "zarr"))
 
     names = {
@@ -216,16 +218,22 @@ def signals(inputs: Mapping[str, Path], part: str) -> Sample:
 def _validation(inputs: Mapping[str, Path]) -> Sample:
     from hairtrigger.studies.supernova_samples import joined
 
-    return joined([signals(inputs, "validation"), sample(inputs, "validation_noise")])
+    noise = [sample(inputs, f"validation_{name}") for name in ("noise", "enriched")]
+    return joined([signals(inputs, "validation"), *noise])
+
+
+def _pools(inputs: Mapping[str, Path]) -> tuple[Sample, Sample]:
+    """Noise to learn from: ordinary, and of enriched argon."""
+    return sample(inputs, "pool_noise"), sample(inputs, "pool_enriched")
 
 
 def _float(preset: SupernovaPreset, seed: int) -> Stage:
     def work(at: Workplace) -> None:
         from hairtrigger.studies.supernova import train_float
 
-        lessons, noise = signals(at.inputs, "train"), sample(at.inputs, "pool_noise")
-        validation = _validation(at.inputs)
-        save(at, train_float(preset, lessons, noise, validation, seed, **means(at)))
+        lessons, validation = signals(at.inputs, "train"), _validation(at.inputs)
+        pools = _pools(at.inputs)
+        save(at, train_float(preset, lessons, *pools, validation, seed, **means(at)))
 
     settings = {"epochs": preset.float_epochs, "rate": preset.float_rate, "batch": preset.batch}
     return Stage(
@@ -243,9 +251,9 @@ def _student(preset: SupernovaPreset, seed: int) -> Stage:
     def work(at: Workplace) -> None:
         from hairtrigger.studies.supernova import train_student
 
-        lessons, noise = signals(at.inputs, "train"), sample(at.inputs, "pool_noise")
-        start, validation = model_of(at.inputs["float"]), _validation(at.inputs)
-        save(at, train_student(preset, start, lessons, noise, validation, seed, **means(at)))
+        lessons, validation = signals(at.inputs, "train"), _validation(at.inputs)
+        pools, start = _pools(at.inputs), model_of(at.inputs["float"])
+        save(at, train_student(preset, start, lessons, *pools, validation, seed, **means(at)))
 
     settings = {"epochs": preset.student_epochs, "rate": preset.student_rate}
     settings |= {"batch": preset.batch, "beta": list(preset.beta)}

@@ -15,14 +15,14 @@ the interaction is, and where the electron goes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hairtrigger.detectors.lartpc_config import CLASSES, TICKS
+from hairtrigger.detectors.lartpc_config import CLASSES, TICKS, LartpcConfig
 from hairtrigger.errors import InputError
 from hairtrigger.studies import supernova_networks as networks
 from hairtrigger.studies.base import Trained
@@ -31,8 +31,12 @@ from hairtrigger.studies.supernova_samples import Sample, joined, network_input
 from hairtrigger.train import Data, FitSettings, Head, Heads, Kind, fit, predict, truth_loss
 from hairtrigger.train.fit import Tell
 
-FRONT = FrontConfig(threshold=30)
-"""Pixels of 4 ticks and 4 wires; 30 counts leave 0.3 % of the pixels of a noise image."""
+FRONT = FrontConfig(threshold=30, pool="sum", scale=((7, 2), (9, 2), (11, 2), (13, 2)))
+"""Pixels of 4 ticks and 4 wires, sums on a scale that is nearly logarithmic: a sum keeps the energy
+of a track that crosses several wires, which tells an interaction from a decay."""
+ENRICHED = {"rn222_bq_cm3": 50.0, "ar42_bq_cm3": 500.0}
+"""Noise to learn from has so many times as many of the decays that look most like interactions: of
+ordinary noise one image in a thousand has one."""
 IMAGE = (TICKS // FRONT.block[0], FRONT.columns)
 """Rows and columns of pixels."""
 SIGNALS = CLASSES[1:]
@@ -83,15 +87,16 @@ class SupernovaPreset:
 
 
 SMOKE = SupernovaPreset(
-    "smoke", 1024, 512, 512, 2048, 1024, 2048, 2048, 2048, 512, 1e-2, 1, 1, 4, 64
+    *("smoke", 1024, 512, 512, 4096, 1024, 2048, 2048, 2048, 512),
+    *(1e-2, 1, 1, 4, 64),
 )
 DEMO = SupernovaPreset(
-    *("demo", 4096, 512, 2048, 24_576, 2048, 32_768, 65_536, 8192, 1024),
+    *("demo", 4096, 512, 2048, 16_384, 2048, 32_768, 65_536, 8192, 1024),
     *(1e-4, 6, 5, 32, 512),
 )
 PAPER = SupernovaPreset(
-    *("paper", 40_960, 4096, 20_480, 512_000, 20_480, 1_024_000, 3_072_000, 102_400, 8192),
-    *(1e-6, 10, 12, 512, 20_000),
+    *("paper", 20_480, 2048, 10_240, 163_840, 8192, 1_024_000, 3_072_000, 40_960, 4096),
+    *(1e-6, 8, 8, 512, 8192),
 )
 PRESETS = (SMOKE, DEMO, PAPER)
 
@@ -106,14 +111,23 @@ def preset_named(name: str) -> SupernovaPreset:
 
 
 def sizes(preset: SupernovaPreset) -> dict[str, tuple[str, int]]:
-    """Kind and number of images of each sample of a run, by its name."""
+    """Kind and number of images of each sample of a run, by its name. ``pool_enriched`` and
+    ``validation_enriched`` are noise of `enriched` argon."""
     found: dict[str, tuple[str, int]] = {}
     for part in ("train", "validation", "test"):
         count = getattr(preset, f"{part}_signal")
         found |= {f"{part}_{kind}": (kind, count) for kind in SIGNALS}
     for part in ("pool", "validation", "cut", "test"):
         found[f"{part}_noise"] = ("noise", getattr(preset, f"{part}_noise"))
+    for part in ("pool", "validation"):
+        found[f"{part}_enriched"] = ("noise", getattr(preset, f"{part}_noise"))
     return found
+
+
+def enriched(config: LartpcConfig) -> LartpcConfig:
+    """The same detector with argon that is `ENRICHED` in what decays with much energy."""
+    more = {name: factor * getattr(config, name) for name, factor in ENRICHED.items()}
+    return replace(config, **more)
 
 
 def targets(truth: NDArray[Any]) -> NDArray[np.float32]:
@@ -140,15 +154,18 @@ def train_float(
     preset: SupernovaPreset,
     signal: Sample,
     noise: Sample,
+    rich: Sample,
     validation: Sample,
     seed: int,
     *,
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
-    """The float network, from all signal and as much noise as signal."""
+    """The float network, from all signal, as many images of enriched argon, half as many of
+    ordinary."""
     model = _seeded(networks.build_float, seed)
-    train = joined([signal, noise.select(slice(0, len(signal)))])
+    count = len(signal)
+    train = joined([signal, rich.select(slice(0, count)), noise.select(slice(0, count // 2))])
     settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
     how: dict[str, Any] = {"checkpoint": checkpoint, "progress": progress}
     history = fit(
@@ -171,6 +188,7 @@ def train_student(
     start: Any,
     signal: Sample,
     noise: Sample,
+    rich: Sample,
     validation: Sample,
     seed: int,
     *,
@@ -181,7 +199,9 @@ def train_student(
     for that."""
     model = _seeded(networks.build_student, seed)
     networks.start_from_float(start, model)
-    train = joined([signal, hardest(start, noise, len(signal), seed)])
+    count = len(signal)
+    hard = hardest(start, rich, count, seed)
+    train = joined([signal, hard, noise.select(slice(0, count // 2))])
     settings = FitSettings(
         preset.student_epochs, preset.batch, preset.student_rate, seed, preset.beta
     )
