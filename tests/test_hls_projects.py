@@ -211,6 +211,11 @@ def test_one_wrong_sum_is_found_and_named(model: Any, graph: Graph, tmp_path: Pa
     said = str(caught.value)
     assert "injected_0_packed_conv (replace conv1, function packed_conv) differs from" in said
     assert "what conv1 gives without it: first in event" in said
+    # One that comes after it is not blamed, though it was named before.
+    second = copy(injection.behind("pool1"), 36)
+    both = made(model, tmp_path, second, changed(packed, source=source, meaning=None), name="both")
+    with pytest.raises(MismatchError, match="injected_1_packed_conv"):
+        both.verify(random_events=500)
 
 
 def test_injections_that_do_not_fit(model: Any, graph: Graph, tmp_path: Path) -> None:
@@ -221,7 +226,8 @@ def test_injections_that_do_not_fit(model: Any, graph: Graph, tmp_path: Path) ->
         (changed(packed, takes=Port((8, 6, 1), Fixed(False, 2, 0)), meaning=None), "takes", {}),
         (changed(packed, io_types=("io_parallel",)), "io_stream", {"io_type": "io_stream"}),
         (copy(injection.replace("dense", "conv1"), 9), "no single way", {}),
-        (copy(injection.replace("image"), 9), "inputs", {}),
+        (copy(injection.replace("image"), 9), "no layer 'image'", {}),
+        (copy(injection.behind("flat"), 9), "no layer 'flat'", {}),
     ]
     for wrong, message, target in cases:
         with pytest.raises(InputError, match=message):
@@ -229,6 +235,9 @@ def test_injections_that_do_not_fit(model: Any, graph: Graph, tmp_path: Path) ->
     assert not any(tmp_path.iterdir()), "nothing half-written stays"
     with pytest.raises(InputError, match="Two injections"):
         made(model, tmp_path, copy(injection.at_input(), 48), copy(injection.at_input(), 48))
+    twice = copy(injection.behind("pool1"), 36), copy(injection.behind("injected_0_copy"), 36)
+    with pytest.raises(InputError, match="no layer 'injected_0_copy'"):
+        made(model, tmp_path, *twice)
     with pytest.raises(InputError, match="nothing says how"):
         made(
             model,

@@ -11,6 +11,9 @@ from hairtrigger.errors import InputError
 from hairtrigger.hls.convert import fixed_of, quiet
 from hairtrigger.hls.injection import Injection, Port
 
+LAYER = "HairtriggerInjected"
+"""hls4ml's class of the layers that are injected."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -139,7 +142,7 @@ def _at_input(made: Any, injection: Injection, name: str) -> Placed:
         raise InputError(
             f"The network has {len(made.inputs)} inputs.", "Use behind(layer) for one of them."
         )
-    layer = _layer(made, made.inputs[0])
+    layer = made.graph[made.inputs[0]]
     variable = layer.get_output_variable()
     gives = port_of(variable)
     takes = injection.takes or gives
@@ -195,10 +198,13 @@ def _no_meaning(injection: Injection, takes: Port, gives: Port) -> InputError:
 
 
 def _layer(made: Any, name: str) -> Any:
-    if name not in made.graph:
-        names = [x.name for x in made.get_layers()]
+    # A reshape is but a name in C++, and an input is not written by the network.
+    own = [x.name for x in made.get_layers() if x.get_attr("function_cpp")]
+    names = [x for x in own if made.graph[x].class_name != LAYER]
+    if name not in names:
         raise InputError(
-            f"The project has no layer {name!r}.", f"Name one of {', '.join(map(repr, names))}."
+            f"The project has no layer {name!r} with code of its own.",
+            f"Name one of {', '.join(map(repr, names))}.",
         )
     return made.graph[name]
 
@@ -276,7 +282,7 @@ def _register() -> type:
     from hls4ml.backends.template import FunctionCallTemplate
     from hls4ml.model.layers import Layer, register_layer
 
-    class HairtriggerInjected(Layer):
+    class HairtriggerInjected(Layer):  # its name is LAYER
         def initialize(self) -> None:
             (precision,) = self.attributes["precision_of"]
             self.add_output_variable(self.attributes["shape"], precision=precision)
