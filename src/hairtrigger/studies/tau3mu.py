@@ -30,7 +30,7 @@ HIDDEN = (64, 32)
 HEADS: Heads = (Head("signal", Kind.CLASSES, size=2),)
 PILE_UP_BINS = 4
 METHODS = ("plain", "coins", "adversary", "adversary, twice the neurons", "disco", "mmd")
-SCALES = {"disco": 3.0, "mmd": 30.0}
+SCALES = {"disco": 3.0, "mmd": 3.0}
 """What a strength of 1 is in a method's own units, where it is not 1: so that each method goes from
 hardly blind to blind between strengths of 0.03 and 10."""
 REACH = 3.75
@@ -201,20 +201,23 @@ def build(method: str, strength: float, seed: int, recipe: Recipe = DEFAULT) -> 
         for n, units in enumerate(HIDDEN):
             x = layers.Dense(factor * units, activation="relu", name=f"hidden{n}")(x)
     logits = layers.Dense(2, name="logits")(x)
+    of_score = method == "disco" or (method == "mmd" and recipe.looks_at == "score")
+    if of_score:
+        looked_at = [layers.Dense(1, name="score", trainable=False)(logits)]
+    elif method == "mmd":
+        looked_at = [x]
     if method.startswith("adversary"):
         looked_at = adversary.adversary(x, sources, recipe.reader, strength)
         loss = adversary.adversary_loss(HEADS, sources)
     elif method == "disco":
-        looked_at = [layers.Dense(1, name="score", trainable=False)(logits)]
         loss = adversary.priced_loss(HEADS, sources, adversary.disco)
     elif method == "mmd":
-        looked_at = [x]
         loss = adversary.priced_loss(HEADS, sources, partial(adversary.mmd, width=recipe.width))
     elif method == "plain":
         loss = adversary.priced_loss(HEADS, (), adversary.mmd)
     outputs = layers.Concatenate()([logits, *looked_at]) if looked_at else logits
     model = keras.Model(given, outputs)
-    if method == "disco":  # the score is the difference of the logits, and stays so
+    if of_score:  # the difference of the logits, and it stays so
         model.get_layer("score").set_weights([np.array([[-1.0], [1.0]]), np.zeros(1)])
     return model, loss
 

@@ -22,7 +22,7 @@ from hairtrigger.graph.passes import optimise
 from hairtrigger.studies.tau3mu import HIDDEN, INPUTS, Samples, build
 from hairtrigger.studies.tau3mu_recipe import DEFAULT, Recipe
 from hairtrigger.train import FitSettings, History, fit, predict
-from hairtrigger.train.checkpoint import to_array
+from hairtrigger.train.checkpoint import to_array, values_of
 from hairtrigger.train.prune import prune
 
 INPUT_FORMAT = LOGIT_FORMAT = Fixed(True, 2, 1)
@@ -105,8 +105,8 @@ def in_formats(model: Any, config: ChipConfig, seed: int) -> Any:
     made = keras.Model(given, keras.layers.Concatenate()([out, p]))
     for name in (*LAYERS, "logits"):
         slope = 1.0 if name == "logits" else model.get_layer(f"{name}_p").slope
-        weights = model.get_layer(name).get_weights()
-        made.get_layer(name).set_weights([slope * np.asarray(w) for w in weights])
+        weights = values_of(model.get_layer(name).weights)
+        made.get_layer(name).set_weights([slope * w for w in weights])
     return made
 
 
