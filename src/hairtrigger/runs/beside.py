@@ -155,8 +155,7 @@ def _traded(folder: Path) -> Section:
         + "\n\nEach method was tuned by as many trials, each of a training at every strength named "
         "here; worth: AUC less KS of the validation sample, mean over the strengths, of the first "
         "trial (the same for all methods) and of the best, whose recipe serves for all strengths "
-        "and seeds.\n\n"
-        + table(TUNING_HEAD, tuned)
+        "and seeds.\n\n" + table(TUNING_HEAD, tuned)
     )
     picture = (folder / f"{TRADEOFF}.svg").read_text(encoding="utf-8")
     record = dataclasses.asdict(found)
@@ -175,7 +174,8 @@ def _best(tuned: Tuned) -> Trial:
 
 
 def _recipe(tuned: Tuned) -> str:
-    return ", ".join(f"{k} {v:.3g}" for k, v in dataclasses.asdict(tuned.recipe).items())
+    values = dataclasses.asdict(tuned.recipe).items()
+    return ", ".join(f"{k} {v if isinstance(v, str) else f'{v:.3g}'}" for k, v in values)
 
 
 MAKERS = (

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -112,6 +113,19 @@ class Samples:
     correlation: Candidates
     same_origin: Candidates | None
     pile_up_edges: tuple[float, ...]
+
+    @cached_property
+    def judged(self) -> tuple[NDArray[np.float32], dict[str, slice]]:
+        """Inputs of all candidates to judge by (events, 45), and where each sample lies in them:
+        scaled once for all networks."""
+        found = {
+            name: part
+            for name in ("test", "agreement", "correlation", "same_origin")
+            if (part := getattr(self, name)) is not None
+        }
+        ends = np.cumsum([0, *(len(part) for part in found.values())]).tolist()
+        places = {name: slice(*pair) for name, pair in zip(found, pairwise(ends), strict=True)}
+        return np.concatenate([self.scaler(part) for part in found.values()]), places
 
 
 def simulate(preset: Tau3muPreset, seed: int, config: LhcbConfig | None = None) -> Samples:

@@ -45,7 +45,8 @@ class Probability(keras.layers.Layer):
         super().__init__(**options)
         if not slope > 0 or math.isinf(slope) or (bits is not None and bits < 1):
             raise InputError(
-                f"slope = {slope!r}, bits = {bits!r}.", "Give a positive number, and one bit or more."
+                f"slope = {slope!r}, bits = {bits!r}.",
+                "Give a positive number, and one bit or more.",
             )
         self.slope, self.bits = float(slope), bits
 
