@@ -16,6 +16,7 @@ from hairtrigger.rtl.design import compile_graph
 from hairtrigger.studies import tau3mu
 from hairtrigger.studies.tau3mu_chip import (
     ChipConfig,
+    coin_headers,
     differences,
     score_codes,
     to_graph,
@@ -110,10 +111,13 @@ def test_software_and_chip_know_the_same(trained, draws: int) -> None:
     assert not np.array_equal(software, chip)
 
 
-def test_draws_that_are_no_power_of_two_are_refused(trained) -> None:
+def test_draws_that_cannot_be_made_are_refused(trained) -> None:
     model, _, config = trained
     with pytest.raises(GraphError, match="power of two"):
         to_graph(model, replace(config, draws=3))
+    assert set(coin_headers(config)) == {"coin0.h", "coin1.h"}
+    with pytest.raises(InputError, match="draws = 2"):
+        coin_headers(replace(config, draws=2))
 
 
 @pytest.mark.slow

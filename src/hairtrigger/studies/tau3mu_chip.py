@@ -166,8 +166,13 @@ def differences(model: Any, given: NDArray[Any], found: Mapping[str, NDArray[Any
 
 def coin_headers(config: ChipConfig | None = None) -> dict[str, str]:
     """The layers of coins as C++ for high-level synthesis, by file name: they draw what the Graph
-    draws."""
+    draws. Raises `InputError` for a chip that does not toss once an event."""
     config = config or ChipConfig()
+    if not config.tossed or config.draws != 1:
+        raise InputError(
+            f"The headers toss once an event; tossed = {config.tossed}, draws = {config.draws}.",
+            "Leave tossed and draws of the ChipConfig as they are.",
+        )
     return {
         f"coin{n}.h": coins_header(
             f"coin{n}", _with_seed(config.generator, n), units, config.logits
