@@ -13,7 +13,10 @@ and are judged:
   register of 16 bits is refused: it has no eight such words);
 - NIST: tests of SP 800-22 passed (P >= 0.01) by the million bits of each neuron's words, of all
   tests but the matrix rank; rank: that test, which a linear register of fewer than 32 bits must
-  fail; rank, all: the same for the words of all neurons behind each other.
+  fail; rank, all: the same for the words of all neurons behind each other;
+- dieharder: of its tests on the words of all neurons behind each other, those that are PASSED, WEAK
+  and FAILED by its own reading (perfect bits are weak once in a hundred tests, failed once in half
+  a million), and the failed by name.
 
     python benchmarks/coins.py [--out docs/benchmarks/coins] [--events 4112]
 """
@@ -21,6 +24,7 @@ and are judged:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +37,7 @@ from hairtrigger.fixed import Fixed
 from hairtrigger.graph import Builder, Graph, TensorType, coins, emulate_codes, ops
 from hairtrigger.graph.coins import PRIMITIVE, Generator
 from hairtrigger.rtl.design import compile_graph
+from hairtrigger.tools import dieharder
 
 NEURONS, BITS = 8, 8
 LEVELS = np.arange(1, 1 << BITS)
@@ -91,6 +96,13 @@ def judge(generator: Generator, events: int) -> dict[str, object]:
     passed = sum(test(row) >= 0.01 for row in streams for test in plain)
     ranks = sum(nist.matrix_rank(row) >= 0.01 for row in streams)
     whole = nist.matrix_rank(bits.reshape(-1)[:STREAM])
+    program = dieharder.find()
+    if program is None:
+        hard = "not run: dieharder is not installed"
+    elif bits.size < dieharder.BITS:
+        hard = f"not run: {bits.size:,} bits are too few"
+    else:
+        hard = _read(dieharder.judge(program, bits.reshape(-1).astype(np.uint8)))
     if generator.shared:
         dependent = len(pairs[0])
     else:
@@ -108,7 +120,18 @@ def judge(generator: Generator, events: int) -> dict[str, object]:
         "NIST": f"{passed} of {len(streams) * len(plain)}",
         "rank": f"{ranks} of {len(streams)}",
         "rank, all": "passed" if whole >= 0.01 else "failed",
+        "dieharder": hard,
     }
+
+
+def _read(verdicts: Sequence[dieharder.Verdict]) -> str:
+    """Counts of the verdicts, and the failed ones by name."""
+    counts = [
+        f"{sum(v.verdict == verdict for v in verdicts)} {verdict}"
+        for verdict in (dieharder.PASSED, dieharder.WEAK, dieharder.FAILED)
+    ]
+    names = dict.fromkeys(v.test for v in verdicts if v.verdict == dieharder.FAILED)
+    return ", ".join(counts) + (f" ({', '.join(names)})" if names else "")
 
 
 def size(generator: Generator) -> dict[str, object]:
@@ -134,6 +157,8 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     sizes: list[dict[str, object]] = []
     events = {"events": options.events * len(LEVELS), "neurons": NEURONS, "clock": CLOCK}
+    program = dieharder.find()
+    events["dieharder"] = dieharder.version(program) if program else "not installed"
     for generator in GENERATORS:
         rows.append(judge(generator, options.events))
         sizes.append(size(generator))

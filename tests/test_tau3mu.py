@@ -7,6 +7,7 @@ from hairtrigger.detectors import lhcb_toy
 from hairtrigger.detectors.lhcb import FEATURES
 from hairtrigger.errors import InputError
 from hairtrigger.studies import tau3mu, tau3mu_figures
+from hairtrigger.studies.tau3mu_recipe import Recipe
 from hairtrigger.train import predict
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -65,8 +66,9 @@ def test_a_network_of_coins_from_training_to_figures(samples) -> None:
     assert set(np.unique(bits.round(5))) == {0.0, 1.0}
 
 
-def test_the_score_of_disco_is_that_of_the_network(samples) -> None:
-    model, _ = tau3mu.train("disco", 1.0, samples, 1, 1)
+@pytest.mark.parametrize("method", ["disco", "mmd"])
+def test_the_score_that_is_looked_at_is_that_of_the_network(samples, method: str) -> None:
+    model, _ = tau3mu.train(method, 1.0, samples, 1, 1, Recipe(looks_at="score"))
     outputs = predict(model, samples.scaler(samples.test))
     np.testing.assert_allclose(outputs[:, 2], tau3mu.score(outputs), atol=1e-4)
 

@@ -78,14 +78,15 @@ def test_a_trial_suggests_what_the_method_has(method: str) -> None:
     trial = study.ask()
     recipe = suggested(trial, method)
     assert recipe.learning_rate != DEFAULT.learning_rate
-    own = {"coins": "slope", "mmd": "width", "adversary": "reader"}
-    names = {"learning_rate", "batch"} | {own[key] for key in own if method.startswith(key)}
+    own = {"coins": {"slope"}, "mmd": {"width", "looks_at"}, "adversary": {"reader"}}
+    names = {"learning_rate", "batch"}.union(*(own[key] for key in own if method.startswith(key)))
     assert set(trial.params) == names
 
 
 def test_the_best_recipe_is_read_back(tmp_path) -> None:
     best = Recipe(slope=2.0)
-    tuned = Tuned("coins", best, (Trial(DEFAULT, 0.5), Trial(best, 0.6)))
+    trials = (Trial(DEFAULT, (0.5, 0.5), 0.5), Trial(best, (0.5, 0.7), 0.6))
+    tuned = Tuned("coins", (1.0, 10.0), best, trials)
     (tmp_path / TUNED).write_text(to_text(tuned))
     assert recipe_of(tmp_path) == best
 

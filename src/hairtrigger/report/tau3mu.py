@@ -46,9 +46,10 @@ def evaluation(
 ) -> s.Evaluation:
     """Figures of the plain network, of the network of coins, and of its chip. ``seed``: of the
     run; ``simulated``: do the candidates come from `hairtrigger.studies.tau3mu.generated`."""
+    software = answers(coins, samples, True)
     networks = (
         ("plain network", _kept(plain), "Keras, float32", answers(plain, samples, False)),
-        ("network of coins", _kept(coins), "Keras, float32", answers(coins, samples, True)),
+        ("network of coins", _kept(coins), "Keras, in the chip's formats", software),
         ("chip", _kept(coins), engine, chip),
     )
     found = [_figures(said, samples, seed) for *_, said in networks]
@@ -119,11 +120,12 @@ def answers(model: Any, samples: Samples, coins: bool) -> Answers:
 
 
 def _kept(model: Any) -> int:
-    """Weights that are not zero."""
-    names = ("hidden0", "hidden1", "logits")
-    layers = [model.get_layer(name) for name in names]
+    """Weights that are not zero, in the formats in which they are used."""
+    layers = [model.get_layer(name) for name in ("hidden0", "hidden1", "logits")]
+    found = [(w, getattr(layer, "fraction", None)) for layer in layers for w in layer.get_weights()]
     return sum(
-        int(np.count_nonzero(np.asarray(w))) for layer in layers for w in layer.get_weights()
+        int(np.count_nonzero(w if fraction is None else np.rint(2.0**fraction * np.asarray(w))))
+        for w, fraction in found
     )
 
 

@@ -19,7 +19,15 @@ from hairtrigger.runs.baseline import BASELINE, BaselineRun
 from hairtrigger.runs.compare import COMPARE, Comparison, Spread, spread_text
 from hairtrigger.runs.supernova_judge import PERFORMANCE
 from hairtrigger.runs.sweep import SWEEP, Swept
-from hairtrigger.runs.tradeoff import FIGURES, TRADEOFF, Tradeoff, Tuned, grouped, mean_error
+from hairtrigger.runs.tradeoff import (
+    FIGURES,
+    TRADEOFF,
+    Tradeoff,
+    Trial,
+    Tuned,
+    grouped,
+    mean_error,
+)
 from hairtrigger.studies.tau3mu_goals import BLIND_GOALS
 
 
@@ -131,7 +139,11 @@ def _traded(folder: Path) -> Section:
             cells.append(spread_text(spread))
         rows.append((method, f"{strength:g}" if strength else "", *cells))
     tuned = [
-        (t.method, f"{len(t.trials)}", f"{t.trials[0].worth:.4f}", f"{_worth(t):.4f}", _recipe(t))
+        (
+            *(t.method, f"{len(t.trials)}", _strengths(t)),
+            *(f"{t.trials[0].worth:.4f}", f"{_best(t).worth:.4f}"),
+            *(", ".join(f"{worth:.4f}" for worth in _best(t).worths), _recipe(t)),
+        )
         for t in found.tuned
     ]
     text = (
@@ -141,9 +153,10 @@ def _traded(folder: Path) -> Section:
         + goal_table(judged(findings(found.points), BLIND_GOALS))
         + "\n\n"
         + table(("method", "strength", *FIGURES), rows)
-        + "\n\nEach method was tuned by as many trials at strength 1; worth: AUC less KS of the "
-        "validation sample, of the first trial (the same for all methods) and of the best.\n\n"
-        + table(("method", "trials", "first", "best", "recipe"), tuned)
+        + "\n\nEach method was tuned by as many trials, each of a training at every strength named "
+        "here; worth: AUC less KS of the validation sample, mean over the strengths, of the first "
+        "trial (the same for all methods) and of the best, whose recipe serves for all strengths "
+        "and seeds.\n\n" + table(TUNING_HEAD, tuned)
     )
     picture = (folder / f"{TRADEOFF}.svg").read_text(encoding="utf-8")
     record = dataclasses.asdict(found)
@@ -160,12 +173,20 @@ def _performed(folder: Path) -> Section:
     return Section(PERFORMANCE, title, text, picture, dataclasses.asdict(found))
 
 
-def _worth(tuned: Tuned) -> float:
-    return max(trial.worth for trial in tuned.trials)
+TUNING_HEAD = ("method", "trials", "at strengths", "first", "best", "best at each", "recipe")
+
+
+def _strengths(tuned: Tuned) -> str:
+    return ", ".join(f"{strength:g}" for strength in tuned.strengths if strength)
+
+
+def _best(tuned: Tuned) -> Trial:
+    return max(tuned.trials, key=lambda trial: trial.worth)
 
 
 def _recipe(tuned: Tuned) -> str:
-    return ", ".join(f"{k} {v:.3g}" for k, v in dataclasses.asdict(tuned.recipe).items())
+    values = dataclasses.asdict(tuned.recipe).items()
+    return ", ".join(f"{k} {v if isinstance(v, str) else f'{v:.3g}'}" for k, v in values)
 
 
 MAKERS = (

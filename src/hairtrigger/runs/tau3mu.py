@@ -154,7 +154,8 @@ def _events(inputs: Mapping[str, Path]) -> np.ndarray:
 
 
 def _capture(goal: Goal) -> Stage:
-    """Test sample and control channel, one after the other, through the simulated Verilog."""
+    """Test sample and control channel, one after the other, through the simulated Verilog, whose
+    every number must be the emulator's, and every logit that of the network in software."""
 
     def work(at: Workplace) -> None:
         import numpy as np
@@ -162,18 +163,27 @@ def _capture(goal: Goal) -> Stage:
         from hairtrigger.backends.rtl import simulate
         from hairtrigger.errors import MismatchError
         from hairtrigger.graph import emulate_codes, encode, parse
+        from hairtrigger.studies.tau3mu_chip import differences
 
         samples = samples_of(at.inputs)
         graph = parse((at.inputs["convert"] / DEBUG_GRAPH).read_text(encoding="utf-8"))
         parts = [samples.test, samples.agreement]
         parts += [samples.same_origin] if samples.same_origin is not None else []
-        codes = encode(graph, np.concatenate([samples.scaler(part) for part in parts]))
+        given = np.concatenate([samples.scaler(part) for part in parts])
+        codes = encode(graph, given)
         found = simulate(goal.design(graph), codes).codes
         for got, wanted in zip(found, emulate_codes(graph, codes), strict=True):
             if not np.array_equal(got, wanted):
                 raise MismatchError("the Verilog gives other bits than the emulator")
-        lsb = 2.0 ** -graph.output_types[0].lsb
-        np.savez_compressed(at.folder / CAPTURED, logits=found[0] * lsb, bits=found[1] != 0)
+        values = {
+            name: got * 2.0**-t.lsb
+            for name, got, t in zip(graph.output_names, found, graph.output_types, strict=True)
+        }
+        other = differences(network_of(at.inputs["sparse"]), given, values)
+        if other:
+            raise MismatchError(f"{other} numbers of the Verilog are not those of Keras")
+        held = {"logits": values["logits"], "bits": values["bits"] != 0}
+        np.savez_compressed(at.folder / CAPTURED, **held)
 
     target = {"part": goal.part.name, "clock_mhz": goal.clock.mhz, "interval": goal.interval}
     return Stage(
@@ -181,9 +191,12 @@ def _capture(goal: Goal) -> Stage:
         "Capture the bits that come out of the Verilog",
         work,
         target,
-        ("simulate", "convert"),
-        ("fixed.py", "graph", "rtl", "backends", "targets", "tools", "runs/tau3mu.py"),
-        ("verilator",),
+        ("simulate", "sparse", "convert"),
+        (
+            *("fixed.py", "graph", "rtl", "backends", "targets", "tools", "runs/tau3mu.py"),
+            "studies/tau3mu_chip.py",
+        ),
+        ("verilator", "keras"),
     )
 
 

@@ -33,17 +33,19 @@ FILES = tuple(f"{TRADEOFF}.{suffix}" for suffix in ("json", "csv", "svg"))
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a method: its recipe, and what it was worth."""
+    """One trial of a method: its recipe, what it was worth at each strength, and their mean."""
 
     recipe: Recipe
+    worths: tuple[float, ...]
     worth: float
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best recipe of a method, and all that were tried."""
+    """The best recipe of a method, and all that were tried, each at every one of ``strengths``."""
 
     method: str
+    strengths: tuple[float, ...]
     recipe: Recipe
     trials: tuple[Trial, ...]
 
@@ -132,24 +134,30 @@ def _tuning(
 ) -> Stage:
     def work(at: Workplace) -> None:
         from hairtrigger.studies import tau3mu
-        from hairtrigger.studies.tau3mu_recipe import suggested, worth
+        from hairtrigger.studies.tau3mu_recipe import TUNED_AT, suggested, worth
         from hairtrigger.studies.tau3mu_samples import SAMPLES, read_samples
 
         samples = read_samples(at.inputs["simulate"] / SAMPLES)
         held = open_journal(at.partial / JOURNAL, tuning_name(method), seed, ["maximize"])
         if not held.get_trials(deepcopy=False):
             held.enqueue_trial(dataclasses.asdict(DEFAULT))
-        strength = 0.0 if method == "plain" else 1.0
+        strengths = (0.0,) if method == "plain" else TUNED_AT
         while (done := len(_finished(held))) < preset.trials:
             at.progress(done, preset.trials)
             trial = held.ask()
-            recipe = suggested(trial, method)
-            model, _ = tau3mu.train(method, strength, samples, preset.epochs, seed, recipe)
+            recipe, worths = suggested(trial, method), list[float]()
+            for strength in strengths:
+                model, _ = tau3mu.train(method, strength, samples, preset.epochs, seed, recipe)
+                worths.append(worth(model, samples.validation))
             trial.set_user_attr("recipe", dataclasses.asdict(recipe))
-            held.tell(trial, worth(model, samples.validation))
-        trials = tuple(Trial(Recipe(**t.user_attrs["recipe"]), t.value) for t in _finished(held))
+            trial.set_user_attr("worths", worths)
+            held.tell(trial, statistics.fmean(worths))
+        trials = tuple(
+            Trial(Recipe(**t.user_attrs["recipe"]), tuple(t.user_attrs["worths"]), t.value)
+            for t in _finished(held)
+        )
         best = max(trials, key=lambda trial: trial.worth)
-        text = to_text(Tuned(method, best.recipe, trials))
+        text = to_text(Tuned(method, strengths, best.recipe, trials))
         (at.folder / TUNED).write_text(text, encoding="utf-8")
 
     settings = {"epochs": preset.epochs, "trials": preset.trials, "method": method, "seed": seed}

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -30,7 +31,7 @@ HIDDEN = (64, 32)
 HEADS: Heads = (Head("signal", Kind.CLASSES, size=2),)
 PILE_UP_BINS = 4
 METHODS = ("plain", "coins", "adversary", "adversary, twice the neurons", "disco", "mmd")
-SCALES = {"disco": 3.0, "mmd": 30.0}
+SCALES = {"disco": 3.0, "mmd": 3.0}
 """What a strength of 1 is in a method's own units, where it is not 1: so that each method goes from
 hardly blind to blind between strengths of 0.03 and 10."""
 REACH = 3.75
@@ -112,6 +113,19 @@ class Samples:
     correlation: Candidates
     same_origin: Candidates | None
     pile_up_edges: tuple[float, ...]
+
+    @cached_property
+    def judged(self) -> tuple[NDArray[np.float32], dict[str, slice]]:
+        """Inputs of all candidates to judge by (events, 45), and where each sample lies in them:
+        scaled once for all networks."""
+        found = {
+            name: part
+            for name in ("test", "agreement", "correlation", "same_origin")
+            if (part := getattr(self, name)) is not None
+        }
+        ends = np.cumsum([0, *(len(part) for part in found.values())]).tolist()
+        places = {name: slice(*pair) for name, pair in zip(found, pairwise(ends), strict=True)}
+        return np.concatenate([self.scaler(part) for part in found.values()]), places
 
 
 def simulate(preset: Tau3muPreset, seed: int, config: LhcbConfig | None = None) -> Samples:
@@ -201,20 +215,23 @@ def build(method: str, strength: float, seed: int, recipe: Recipe = DEFAULT) -> 
         for n, units in enumerate(HIDDEN):
             x = layers.Dense(factor * units, activation="relu", name=f"hidden{n}")(x)
     logits = layers.Dense(2, name="logits")(x)
+    of_score = method == "disco" or (method == "mmd" and recipe.looks_at == "score")
+    if of_score:
+        looked_at = [layers.Dense(1, name="score", trainable=False)(logits)]
+    elif method == "mmd":
+        looked_at = [x]
     if method.startswith("adversary"):
         looked_at = adversary.adversary(x, sources, recipe.reader, strength)
         loss = adversary.adversary_loss(HEADS, sources)
     elif method == "disco":
-        looked_at = [layers.Dense(1, name="score", trainable=False)(logits)]
         loss = adversary.priced_loss(HEADS, sources, adversary.disco)
     elif method == "mmd":
-        looked_at = [x]
         loss = adversary.priced_loss(HEADS, sources, partial(adversary.mmd, width=recipe.width))
     elif method == "plain":
         loss = adversary.priced_loss(HEADS, (), adversary.mmd)
     outputs = layers.Concatenate()([logits, *looked_at]) if looked_at else logits
     model = keras.Model(given, outputs)
-    if method == "disco":  # the score is the difference of the logits, and stays so
+    if of_score:  # the difference of the logits, and it stays so
         model.get_layer("score").set_weights([np.array([[-1.0], [1.0]]), np.zeros(1)])
     return model, loss
 

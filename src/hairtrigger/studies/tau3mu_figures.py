@@ -73,38 +73,52 @@ def judge(model: Any, samples: Samples, seed: int) -> Figures:
     """All figures of a network of any method, as it is."""
     from hairtrigger.train.probe import probe_auc
 
-    def scores(candidates: Candidates) -> NDArray[np.float64]:
-        return score(predict(model, samples.scaler(candidates)))
-
-    signal = samples.test.extra["signal"] == 1
-    found = scores(samples.test)
-    control = samples.agreement
-    bits = predict(representation(model), samples.scaler(control))
+    outputs, bits, places = _answers(model, samples)
+    said = {name: score(outputs[place]) for name, place in places.items()}
+    signal, control = samples.test.extra["signal"] == 1, samples.agreement
     if samples.same_origin is None:
-        flat_of, true = samples.test, None
+        flat_of, of_flat, true = samples.test, said["test"], None
     else:
-        flat_of = samples.same_origin
-        true = metrics_blind.auc(flat_of.extra["signal"] == 1, scores(flat_of))
+        flat_of, of_flat = samples.same_origin, said["same_origin"]
+        true = metrics_blind.auc(flat_of.extra["signal"] == 1, of_flat)
     flat = metrics_blind.flatness(
-        metrics_blind.untied(scores(flat_of), seed),
+        metrics_blind.untied(of_flat, seed),
         flat_of.extra["signal"] == 1,
         flat_of.column("SPDhits"),
         samples.pile_up_edges,
         BACKGROUND,
     )
+    mass = samples.correlation.extra["mass"]
+    known = {}
+    if any(layer.name == "hidden1_p" for layer in model.layers):
+        p = outputs[places["agreement"], 2:].astype(np.float64)
+        known = _informed(p, control.extra["signal"])
     return Figures(
-        auc=metrics_blind.auc(signal, found),
-        truncated_auc=metrics_blind.truncated_auc(signal, found),
+        auc=metrics_blind.auc(signal, said["test"]),
+        truncated_auc=metrics_blind.truncated_auc(signal, said["test"]),
         true_auc=true,
-        ks=ks(scores(control), control),
-        cvm=metrics_blind.mass_cvm(
-            scores(samples.correlation), samples.correlation.extra["mass"], seed
-        ),
-        probe_auc=probe_auc(bits, control.extra["signal"] == 1, seed),
+        ks=ks(said["agreement"], control),
+        cvm=metrics_blind.mass_cvm(said["correlation"], mass, seed),
+        probe_auc=probe_auc(bits[places["agreement"]], control.extra["signal"] == 1, seed),
         pile_up=flat.dependence,
         efficiencies=tuple(point.value for point in flat.points),
-        **_informed(model, samples),
+        **known,
     )
+
+
+def _answers(
+    model: Any, samples: Samples
+) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, slice]]:
+    """Outputs of a network for all candidates to judge by, what its last hidden layer gave, and
+    where each sample lies: one pass, so that coins are tossed once."""
+    from hairtrigger.train.bernoulli import keras
+
+    last = representation(model).output
+    both = keras.Model(model.input, keras.layers.Concatenate()([model.output, last]))
+    inputs, places = samples.judged
+    found = predict(both, inputs)
+    cut = model.output.shape[-1]
+    return found[:, :cut], found[:, cut:], places
 
 
 def judged_ways(method: str, model: Any, samples: Samples, seed: int) -> dict[str, Figures]:
@@ -140,12 +154,8 @@ def ks(scores: NDArray[np.float64], control: Candidates) -> float:
     )
 
 
-def _informed(model: Any, samples: Samples) -> dict[str, float]:
+def _informed(p: NDArray[np.float64], s: NDArray[Any]) -> dict[str, float]:
     """What the coins of the last hidden layer know of the domain, from their probabilities."""
-    if not any(layer.name == "hidden1_p" for layer in model.layers):
-        return {}
-    p = predict(model, samples.scaler(samples.agreement))[:, 2:].astype(np.float64)
-    s = samples.agreement.extra["signal"]
     each = metrics_blind.neuron_information(p, s)
     best = np.argsort(each)[-metrics_blind.MOST_NEURONS :]
     return {

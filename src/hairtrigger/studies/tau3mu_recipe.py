@@ -1,8 +1,9 @@
 """How a network of the tau3mu study is trained, method by method, and how Optuna finds it.
 
-Every method gets the same number of trials, at a strength of 1. A trial is worth the AUC less the
-KS of the validation sample: a network that gains a hundredth of AUC by knowing a hundredth more of
-the origin gains nothing. What is found then serves for all strengths and seeds.
+Every method gets the same number of trials, each of a training at every strength of `TUNED_AT`. A
+trial is worth the mean over them of the AUC less the KS of the validation sample: a network that
+gains a hundredth of AUC by knowing a hundredth more of the origin gains nothing. What is found then
+serves for all strengths and seeds.
 """
 
 from __future__ import annotations
@@ -19,17 +20,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Recipe:
     """``slope``: of the coins' sigmoid; ``reader``: hidden neurons of the adversary, for each
-    source; ``width``: of MMD's kernels. Methods use what is theirs."""
+    source; ``width``: of MMD's kernels; ``looks_at``: what MMD makes equal, the "layer" before the
+    logits or the "score". Methods use what is theirs."""
 
     learning_rate: float = 3e-3
     batch: int = 512
     slope: float = 1.0
     reader: int = 32
     width: float = 1.0
+    looks_at: str = "layer"
 
 
 DEFAULT = Recipe()
 BATCHES = (512, 1024)
+TUNED_AT = (1.0, 10.0)
+"""Strengths at which a recipe must hold: one alone finds what collapses at others."""
 
 
 def suggested(trial: Any, method: str) -> Recipe:
@@ -44,6 +49,7 @@ def suggested(trial: Any, method: str) -> Recipe:
         found["reader"] = trial.suggest_int("reader", 16, 128, log=True)
     elif method == "mmd":
         found["width"] = trial.suggest_float("width", 0.25, 4.0, log=True)
+        found["looks_at"] = trial.suggest_categorical("looks_at", ("layer", "score"))
     return Recipe(**found)
 
 

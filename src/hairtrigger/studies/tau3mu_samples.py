@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,21 @@ def write_candidates(path: Path, samples: Mapping[str, Candidates]) -> None:
 
 
 def read_samples(path: Path) -> Samples:
-    """The samples that `write_candidates` kept. Raises `StorageError` for another file."""
+    """The samples that `write_candidates` kept; those read last are not read again while the file
+    is the same. Raises `StorageError` for another file."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _none(path, error) from error
+    return _read(path, found.st_mtime_ns, found.st_size)
+
+
+def _none(path: Path, error: Exception) -> StorageError:
+    return StorageError(f"{path} holds no samples of tau3mu: {error}", "delete it and run again")
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, changed_ns: int, size: int) -> Samples:
     try:
         with np.load(path, allow_pickle=False) as held:
             columns: dict[str, dict[str, np.ndarray]] = {}
@@ -83,6 +98,4 @@ def read_samples(path: Path) -> Samples:
         }
         return arrange(candidates)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StorageError(
-            f"{path} holds no samples of tau3mu: {error}", "delete it and run again"
-        ) from error
+        raise _none(path, error) from error

@@ -22,6 +22,7 @@ from typing import Any
 from hairtrigger.errors import InputError
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train.checkpoint import values_of
+from hairtrigger.train.fixed_point import straight_through
 from hairtrigger.train.heads import Heads, Loss, output_size, truth_loss
 
 keras = import_keras()
@@ -33,20 +34,30 @@ TOSS, LIKELIER = "toss", "likelier"
 
 @keras.saving.register_keras_serializable("hairtrigger")
 class Probability(keras.layers.Layer):
-    """sigmoid(slope * logit), element by element. Raises `InputError` for a slope that is not
-    positive."""
+    """sigmoid(slope * logit), element by element.
 
-    def __init__(self, slope: float = 1.0, **options: Any) -> None:
+    ``bits``: rounded to a multiple of 2**-bits, which is what a random word of so many bits can be
+    compared with; backwards it counts as the sigmoid. Raises `InputError` for a slope that is not
+    positive, or no bits.
+    """
+
+    def __init__(self, slope: float = 1.0, bits: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        if not slope > 0 or math.isinf(slope):
-            raise InputError(f"slope = {slope!r}.", "Give a positive number.")
-        self.slope = float(slope)
+        if not slope > 0 or math.isinf(slope) or (bits is not None and bits < 1):
+            raise InputError(
+                f"slope = {slope!r}, bits = {bits!r}.",
+                "Give a positive number, and one bit or more.",
+            )
+        self.slope, self.bits = float(slope), bits
 
     def call(self, logits: Any) -> Any:
-        return ops.sigmoid(self.slope * logits)
+        p = ops.sigmoid(self.slope * logits)
+        if self.bits is None:
+            return p
+        return straight_through(ops.round(2.0**self.bits * p) / 2.0**self.bits, p)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "slope": self.slope}
+        return {**super().get_config(), "slope": self.slope, "bits": self.bits}
 
 
 @keras.saving.register_keras_serializable("hairtrigger")
@@ -94,7 +105,7 @@ def bernoulli_dense(
     x: Any, units: int, *, slope: float = 1.0, name: str, seed: int | None = None
 ) -> Coins:
     """A dense layer of ``units`` coins on the tensor ``x``; its logits are layer ``name``."""
-    return _tossed(keras.layers.Dense(units, name=name)(x), slope, name, seed)
+    return tossed(keras.layers.Dense(units, name=name)(x), slope=slope, name=name, seed=seed)
 
 
 def bernoulli_conv(
@@ -112,11 +123,20 @@ def bernoulli_conv(
     if len(window) not in (1, 2):
         raise InputError(f"A window of {len(window)} axes.", "Give one or two.")
     layer = keras.layers.Conv1D if len(window) == 1 else keras.layers.Conv2D
-    return _tossed(layer(filters, window, name=name, **options)(x), slope, name, seed)
+    logits = layer(filters, window, name=name, **options)(x)
+    return tossed(logits, slope=slope, name=name, seed=seed)
 
 
-def _tossed(logits: Any, slope: float, name: str, seed: int | None) -> Coins:
-    p = Probability(slope, name=f"{name}_p")(logits)
+def tossed(
+    logits: Any,
+    *,
+    slope: float = 1.0,
+    bits: int | None = None,
+    name: str,
+    seed: int | None = None,
+) -> Coins:
+    """Coins of the tensor ``logits``; ``bits``: see `Probability`."""
+    p = Probability(slope, bits, name=f"{name}_p")(logits)
     return Coins(Toss(seed=seed, name=f"{name}_bits")(p), p)
 
 
