@@ -69,11 +69,11 @@ def compare(
     """
     project = simulator.project
     watched = [x for x in project.placed if x.injection.where.kind != "around"]
+    counts = dict.fromkeys((x.name for x in watched), 0)
     # In the order of the top function: behind a wrong function, right ones give wrong numbers.
     order = [x.layer for x in project.layers]
     watched.sort(key=lambda x: order.index(x.name))
     events, values, answered = len(codes[0]), 0, 0
-    counts = dict.fromkeys((x.name for x in watched), 0)
     for start in range(0, events, EVENTS_AT_ONCE):
         part = tuple(x[start : start + EVENTS_AT_ONCE] for x in codes)
         inner, outer, answers = reference.run(part)
