@@ -21,6 +21,7 @@ import numpy as np
 
 from hairtrigger.detectors import lartpc, lartpc_events, lartpc_noise, lartpc_sources
 from hairtrigger.detectors import lartpc_response as response
+from hairtrigger.detectors.checks import processors
 from hairtrigger.detectors.lartpc_config import PROTODUNE_SP, LartpcConfig
 
 DATA = Path(os.environ.get("HAIRTRIGGER_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -236,7 +237,7 @@ def counts_per_mev() -> dict[str, float]:
 def rate() -> dict[str, object]:
     """Noise images a second: threads on all processors, and in one; with what else ran unknown."""
     images = 64 * 64
-    told: dict[str, object] = {"images": images, "processors": lartpc.processors()}
+    told: dict[str, object] = {"images": images, "processors": processors()}
     for name, threads in (("all_processors", None), ("one_thread", 1)):
         lartpc.simulate(128, seed=9, threads=threads)
         wall, cpu = time.perf_counter(), time.process_time()

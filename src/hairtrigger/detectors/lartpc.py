@@ -10,8 +10,6 @@ docs/detectors/lartpc.md. lartpc_stream.py makes a continuous stream instead of 
 
 from __future__ import annotations
 
-import operator
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hairtrigger.detectors import lartpc_events
+from hairtrigger.detectors.checks import processors, whole
 from hairtrigger.detectors.lartpc_blocks import (
     BLOCK_TICKS,
     background,
@@ -221,24 +220,3 @@ def run(work: Callable[[int], None], items: range, threads: int) -> None:
             pass
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def whole(name: str, value: object, lowest: int) -> int:
-    """``value`` as an integer of at least ``lowest``. Raises InputError."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = lowest - 1
-    if isinstance(value, bool) or number < lowest:
-        raise InputError(
-            f"{name} = {value!r}, but it must be a whole number of at least {lowest}",
-            f"give {name} as an integer, {lowest} or more",
-        )
-    return number

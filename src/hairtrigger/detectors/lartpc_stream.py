@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hairtrigger.detectors import lartpc_events
-from hairtrigger.detectors.lartpc import KINDS, checked, whole
+from hairtrigger.detectors.checks import whole
+from hairtrigger.detectors.lartpc import KINDS, checked
 from hairtrigger.detectors.lartpc_blocks import (
     BLOCK_TICKS,
     add_arrivals,

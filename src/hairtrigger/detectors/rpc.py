@@ -8,8 +8,6 @@ The physics is in rpc_config.py, rpc_muons.py and rpc_noise.py, and told in docs
 """
 
 import dataclasses
-import operator
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from hairtrigger.detectors import store as event_store
+from hairtrigger.detectors.checks import processors, whole
 from hairtrigger.detectors.rpc_config import BITS_PER_BYTE, MAX_MUONS, RpcConfig, muon_weights
 from hairtrigger.detectors.rpc_muons import crossings, draw_muons, fire_strips
 from hairtrigger.detectors.rpc_noise import draw_noise
@@ -98,7 +97,7 @@ class RpcEvents:
 
         Raises InputError for a size below 1.
         """
-        size = _whole("size", size, 1)
+        size = whole("size", size, 1)
         order = np.arange(len(self))
         if seed is not None:
             np.random.default_rng(seed).shuffle(order)
@@ -139,12 +138,12 @@ def simulate(
 
     Raises InputError for negative numbers, and for a configuration that cannot be.
     """
-    events, start = _whole("events", events, 0), _whole("start", start, 0)
-    seed = _whole("seed", seed, 0)
+    events, start = whole("events", events, 0), whole("start", start, 0)
+    seed = whole("seed", seed, 0)
     config = _resolve(config, muons)
     if threads is None:
-        threads = _processors()
-    threads = _whole("threads", threads, 1)
+        threads = processors()
+    threads = whole("threads", threads, 1)
 
     try:
         images = np.empty((events, config.rows, config.strips // BITS_PER_BYTE), np.uint8)
@@ -247,8 +246,8 @@ def simulate_to_store(
     Raises StorageError for a path that holds something else (another seed, configuration, version,
     or no store at all) and when writing fails; what is finished then stays valid.
     """
-    events, seed = _whole("events", events, 0), _whole("seed", seed, 0)
-    chunk = _whole("chunk", chunk, 1)
+    events, seed = whole("events", events, 0), whole("seed", seed, 0)
+    chunk = whole("chunk", chunk, 1)
     config = _resolve(config, muons)
     image_shape = (config.rows, config.strips // BITS_PER_BYTE)
     arrays = {"images": event_store.ArraySpec(image_shape, "uint8")}
@@ -329,25 +328,6 @@ def _recorded(config: RpcConfig) -> dict[str, object]:
         for name in LATER_OPTIONS:
             del values[name]
     return values
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _whole(name: str, value: object, lowest: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = lowest - 1
-    if isinstance(value, bool) or number < lowest:
-        raise InputError(
-            f"{name} = {value!r}, but it must be a whole number of at least {lowest}",
-            f"give {name} as an integer, {lowest} or more",
-        )
-    return number
 
 
 def _as_index(where: slice | np.ndarray, events: int) -> slice | np.ndarray:
