@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo muon tau3mu test lint bench peers hepinfo slow clean requirements
+.PHONY: help setup demo muon tau3mu supernova test lint bench peers hepinfo slow clean requirements
 
 help:
 	@echo "make demo   simulate, train, compile to Verilog, verify and report"
 	@echo "make muon   the muon study as docs/studies/muon.md shows it (three hours; run again to go on)"
 	@echo "make tau3mu the tau3mu study as docs/studies/tau3mu.md shows it (hours; run again to go on)"
+	@echo "make supernova  the supernova study at its full size (hours; run again to go on)"
 	@echo "make test   all quick tests"
 	@echo "make lint   ruff and basedpyright"
 	@echo "make slow   the slow tests too"
@@ -46,6 +47,11 @@ tau3mu: setup
 	$(BIN)/hairtrigger run tau3mu --preset paper --clock 200MHz
 	$(BIN)/hairtrigger report runs/tau3mu-paper-1 --document docs/studies/tau3mu.md \
 		--with runs/tau3mu-paper-1
+
+supernova: setup
+	$(BIN)/hairtrigger run supernova --preset paper --clock 200MHz
+	$(BIN)/hairtrigger report runs/supernova-paper-1 --document docs/studies/supernova.md \
+		--with runs/supernova-paper-1
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
