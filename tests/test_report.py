@@ -191,6 +191,7 @@ def test_estimates_are_as_fine_as_their_interval():
     assert page.estimate(s.Estimate(1.4, 1.1, 1.8, 20)) == "1.40 (1.10 to 1.80)"
     assert page.estimate(s.Estimate(1.0, 1.0, 1.0, 4)) == "1.000 (1.000 to 1.000)"
     assert page.estimate(s.Estimate(None, None, None, 0)) == "no events"
+    assert page.estimate(s.Estimate(None, 250_000, None, 9)) == "over 250000"
 
 
 def test_wall_times():

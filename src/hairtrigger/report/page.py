@@ -125,7 +125,12 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def estimate(measured: Estimate) -> str:
-    """An Estimate with its interval: ``0.883 (0.879 to 0.887)``, as fine as the interval needs."""
+    """An Estimate with its interval: ``0.883 (0.879 to 0.887)``, as fine as the interval needs.
+
+    Where only the interval's lower end is known, as of a ratio to nothing seen, that.
+    """
+    if measured.value is None and measured.low is not None:
+        return f"over {number(measured.low)}"
     if measured.value is None or measured.low is None or measured.high is None:
         return "no events"
     width = measured.high - measured.low

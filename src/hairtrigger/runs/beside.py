@@ -17,6 +17,7 @@ from hairtrigger.report.goals import judged
 from hairtrigger.report.page import estimate
 from hairtrigger.runs.baseline import BASELINE, BaselineRun
 from hairtrigger.runs.compare import COMPARE, Comparison, Spread, spread_text
+from hairtrigger.runs.supernova_chain import CHAIN, ChainRecord, chain_text
 from hairtrigger.runs.supernova_judge import PERFORMANCE
 from hairtrigger.runs.sweep import SWEEP, Swept
 from hairtrigger.runs.tradeoff import (
@@ -168,9 +169,14 @@ def _performed(folder: Path) -> Section:
 
     found = read_record(Performance, folder / f"{PERFORMANCE}.json")
     text = performance_text(found) + f"\n\n{_source(found.commit, found.versions)}"
+    record = dataclasses.asdict(found)
+    if (folder / CHAIN).exists():
+        chain = read_record(ChainRecord, folder / CHAIN)
+        text = f"{chain_text(chain)}\n\n{text}"
+        record["chain"] = dataclasses.asdict(chain)
     picture = (folder / f"{PERFORMANCE}.svg").read_text(encoding="utf-8")
-    title = "Beside conventional triggers"
-    return Section(PERFORMANCE, title, text, picture, dataclasses.asdict(found))
+    title = "The whole chain, and beside conventional triggers"
+    return Section(PERFORMANCE, title, text, picture, record)
 
 
 TUNING_HEAD = ("method", "trials", "at strengths", "first", "best", "best at each", "recipe")

@@ -88,7 +88,7 @@ def run_supernova(
     reporter: Reporter | None,
 ) -> Report:
     """Run the study in ``folder``. Raises what a stage raises."""
-    from hairtrigger.runs.supernova_chain import chain_stage
+    from hairtrigger.runs.supernova_chain import CHAIN, chain_stage
     from hairtrigger.runs.supernova_judge import FILES, PERFORMANCE, judge_stages
 
     def events(inputs: Mapping[str, Path]) -> np.ndarray:
@@ -111,6 +111,7 @@ def run_supernova(
     made = finish(stages, origin, folder, reporter)
     for name in FILES:
         shutil.copy2(folder / STAGES / PERFORMANCE / name, folder / name)
+    shutil.copy2(folder / STAGES / "chain" / CHAIN, folder / CHAIN)
     _show_trigger(folder)
     return made
 

@@ -40,6 +40,23 @@ class ChainRecord:
     resources: tuple[Resource, ...]
 
 
+def chain_text(found: ChainRecord) -> str:
+    """What was proven and what it takes, in Markdown."""
+    from hairtrigger.report.document import table
+    from hairtrigger.report.page import share
+
+    rows = [(r.name, f"{r.used:,}", share(r.share)) for r in found.resources]
+    return (
+        "Raw ticks of 480 wires in, decisions out, in one top module on "
+        f"{found.part} at {found.clock_mhz:g} MHz: a tick every {found.tick_clocks} clocks, so "
+        f"{found.interval_us:.4g} us an image, and {found.latency_clocks} clocks "
+        f"({found.latency_us:.3g} us) from an image's last sample to its decision, counted in "
+        f"simulation. {found.images:,} images of a simulated stream with neutrinos in every second "
+        f"of them went through the Verilog, {found.kept:,} were kept; all {found.numbers:,} "
+        "numbers equal the emulator's.\n\n" + table(("whole chain", "used", "of the part"), rows)
+    )
+
+
 def chain_stage(preset: SupernovaPreset, seed: int, goal: Goal) -> Stage:
     """Stage ``chain``, of the trigger that stage ``convert`` left."""
 
