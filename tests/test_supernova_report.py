@@ -55,7 +55,7 @@ def performance(truth, said):
         None,
         {"python": "3"},
     )
-    return made, page.picture(drawn, rows, [(1e-4, 0.9)])
+    return made, page.picture(drawn, rows)
 
 
 def test_a_method_is_counted_at_its_cut(performance, truth):

@@ -42,8 +42,8 @@ class Said:
 class Method:
     """One method at its cut, in numbers. ``hz``: fakes of a module; ``efficiency``: of nu_e CC
     above 10 MeV visible; ``classes``: share of each class that is kept; ``turn_on``: efficiency for
-    nu_e CC in bins of visible energy ``edges_mev``; ``roc``: (share of noise kept, efficiency above
-    10 MeV). Of the burst trigger on top: interactions for 95 % (``burst``), triggers it takes, and
+    nu_e CC in bins of visible energy ``edges_mev``; ``roc``: (share of noise kept, of nu_e CC
+    of all energies). Of the burst trigger on top: interactions for 95 % (``burst``), triggers it takes, and
     whether they are of the upper limit of the fake rate, as no fake was seen."""
 
     name: str
@@ -114,8 +114,7 @@ def judged(said: Said, truth: NDArray[Any]) -> Drawn:
     """A method on images of all classes with their ``truth`` (n,)."""
     kind, visible = truth["kind"], truth["visible_mev"]
     found = figures.judge(said.name, said.scores, kind, visible, said.cut)
-    high = (kind == CLASSES.index("nue_cc")) & (visible > figures.VISIBLE_MEV)
-    roc = figures.roc(said.scores[kind == 0], said.scores[high])
+    roc = figures.roc(said.scores[kind == 0], said.scores[kind == CLASSES.index("nue_cc")])
     of_burst = found.by_class[CLASSES.index("nue_cc")]
     curve = burst.burst_curve(said.name, found.fakes, of_burst, INTERACTIONS)
     return Drawn(found, roc, curve)
@@ -224,9 +223,7 @@ def performance_text(found: Performance) -> str:
     )
 
 
-def picture(
-    drawn: Sequence[Drawn], rows: Sequence[Sequence[Fraction]], goals: Sequence[tuple[float, float]]
-) -> str:
+def picture(drawn: Sequence[Drawn], rows: Sequence[Sequence[Fraction]]) -> str:
     """ROC, turn-on, bursts and confusion in one SVG picture."""
     from hairtrigger.report.supernova_figures import draw_performance
 
@@ -236,5 +233,4 @@ def picture(
         [d.curve for d in drawn],
         rows,
         CLASSES,
-        goals=goals,
     )

@@ -34,12 +34,11 @@ def draw_performance(
     bursts: Sequence[BurstCurve],
     rows: Sequence[Sequence[Fraction]],
     classes: Sequence[str],
-    *,
-    goals: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """All four figures as panels of one."""
+    """All four figures as panels of one; ``curves`` are of nu_e CC of all energies."""
+    share = r"efficiency, $\nu_e$ CC of all energies"
     panels = [
-        [_roc_panel(curves, goals, True), _turn_on_panel(judged)],
+        [_roc_panel(curves, (), True, share), _turn_on_panel(judged)],
         [_burst_panel(bursts), _confusion_panel(rows, classes)],
     ]
     alt = f"Efficiency, fakes and bursts of {', '.join(curves)}"
@@ -60,7 +59,10 @@ def draw_roc(
 
 
 def _roc_panel(
-    curves: Mapping[str, Roc], goals: Sequence[tuple[float, float]], published: bool
+    curves: Mapping[str, Roc],
+    goals: Sequence[tuple[float, float]],
+    published: bool,
+    share: str = "efficiency",
 ) -> Paint:
     def paint(axes: Any) -> None:
         for number, (name, curve) in enumerate(curves.items()):
@@ -71,13 +73,13 @@ def _roc_panel(
                 mine = [point for point in PUBLISHED if point.name == name]
                 x, y = [p.fake_rate for p in mine], [p.efficiency for p in mine]
                 axes.plot(x, y, mark, color=NOISE, markersize=6, label=f"published: {name}")
-        for fake_rate, share in goals:
-            axes.plot([fake_rate], [share], "+", color=COLOURS[0], markersize=10)
+        for fake_rate, wanted in goals:
+            axes.plot([fake_rate], [wanted], "+", color=COLOURS[0], markersize=10)
         axes.set_xscale("log")
         axes.set_xlim(right=1)
         axes.set_ylim(0, 1.05)
         axes.set_xlabel("share of noise images that pass")
-        axes.set_ylabel("efficiency")
+        axes.set_ylabel(share)
         axes.legend(loc="lower right", fontsize=7)
         hertz = axes.secondary_xaxis(
             "top", functions=(lambda x: x * IMAGES_PER_SECOND, lambda x: x / IMAGES_PER_SECOND)

@@ -101,8 +101,7 @@ def _perform(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
         versions=versions(),
     )
     (at.folder / FILES[0]).write_text(to_text(found), encoding="utf-8")
-    goals = ((1e-4, 0.90), (1e-6, 0.95))
-    (at.folder / FILES[1]).write_text(page.picture(drawn, rows, goals), encoding="utf-8")
+    (at.folder / FILES[1]).write_text(page.picture(drawn, rows), encoding="utf-8")
 
 
 def _gated(found: Sample, gate: int) -> NDArray[np.bool_]:
