@@ -42,9 +42,9 @@ class Said:
 class Method:
     """One method at its cut, in numbers. ``hz``: fakes of a module; ``efficiency``: of nu_e CC
     above 10 MeV visible; ``classes``: share of each class that is kept; ``turn_on``: efficiency for
-    nu_e CC in bins of visible energy ``edges_mev``; ``roc``: (share of noise kept, of nu_e CC
-    of all energies). Of the burst trigger on top: interactions for 95 % (``burst``), triggers it takes, and
-    whether they are of the upper limit of the fake rate, as no fake was seen."""
+    nu_e CC in bins of visible energy ``edges_mev``; ``roc``: (share of noise kept, of nu_e CC of
+    all energies). Of the burst trigger on top: interactions for 95 % (``burst``), triggers it
+    takes, and whether they are of the upper limit of the fake rate, as no fake was seen."""
 
     name: str
     cut: float
