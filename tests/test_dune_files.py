@@ -578,7 +578,7 @@ def test_a_named_pipe_gives_blocks_while_it_is_open(tmp_path):
     [
         (b"", "is empty"),
         (png(), "a PNG image"),
-        (gzip.compress(bytes(1000, mtime=0)), "gzip-compressed"),
+        (gzip.compress(bytes(1000), mtime=0), "gzip-compressed"),
         (b"root\x00\x00" + bytes(1000), "a ROOT file"),
         (b"%PDF-1.7" + bytes(1000), "a PDF document"),
         (b"wire,tick,charge\n1,2,3\n", "is text"),
