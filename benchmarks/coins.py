@@ -16,7 +16,9 @@ and are judged:
   fail; rank, all: the same for the words of all neurons behind each other;
 - dieharder: of its tests on the words of all neurons behind each other, those that are PASSED, WEAK
   and FAILED by its own reading (perfect bits are weak once in a hundred tests, failed once in half
-  a million), and the failed by name.
+  a million), and the failed by name. All words of an event are linear in the state of one
+  register: of 64 bits no more are free than the register has, which tests that look across so many
+  can see. Pairs of neurons are independent all the same.
 
     python benchmarks/coins.py [--out docs/benchmarks/coins] [--events 4112]
 """
