@@ -11,7 +11,11 @@ from hairtrigger.runs.supernova_chain import CHAIN, ChainRecord
 from hairtrigger.runs.supernova_judge import performance_of
 from hairtrigger.studies.supernova_trigger import read_trigger
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # Keras on NumPy 2.4, where it saves a model.
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 
 
 def test_the_study_runs_and_is_not_done_twice(tmp_path):
