@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from hairtrigger.rtl.fanout import count_readers
 from hairtrigger.rtl.netlist import Module
 from hairtrigger.rtl.pipeline import place_registers
 from hairtrigger.rtl.timed import Timed
+from hairtrigger.rtl.verilog import LONG, kernel_text
 from hairtrigger.targets import delay_model, find_part
+from hairtrigger.tools import verilator
 from test_fold import image_network, pedestals
 
 MODEL = delay_model(find_part("xcvu13p"))
@@ -111,3 +114,22 @@ def test_moving_parts_never_costs_registers_or_clocks(
             asap = compile_graph(graph, clock="200 MHz", interval=interval)
         assert design.latency == asap.latency
         assert design.top.register_bits() <= asap.top.register_bits()
+
+
+def test_a_place_within_a_long_line_may_be_read_in_part(tmp_path: Path):
+    """Lint asks for bits that nobody reads: of each place of a line, not of its end alone."""
+    builder = ModuleBuilder()
+    whole, other = builder.input(0, 8191, 0), builder.input(0, 8191, 0)
+    deep = other
+    for step in range(12):
+        deep = builder.add(deep, other)
+        if step == 1:
+            early = builder.add(builder.narrow(whole, 0, 1023, -3), deep)
+    module = builder.finish("m", [early, builder.add(deep, whole)], "a line read twice")
+    timed = place_registers(module, MODEL, PERIOD)
+    taps = {n for net, n in timed.taps if net == whole.net}
+    assert max(taps) >= LONG
+    assert len(taps) > 1
+    file = tmp_path / "m.v"
+    file.write_text(kernel_text(timed))
+    verilator.lint([file], "m")

@@ -350,9 +350,11 @@ def _mark_unused(out: Printer, timed: Timed, read: set[str], others: Sequence[st
     for net in net_widths(timed.module):
         late = max(need.get(net, timed.stage[net]) - timed.stage[net], 0)
         # A register reads the whole net before it; what the last of the chain feeds decides.
-        name = _name(net) + (f"_d{late}" if late else "")
-        if name not in read:
-            loose.append(name)
+        ends = [late]
+        if late >= LONG:  # each place of a shift register that is read is a wire of its own
+            ends = [n for n in range(1, late + 1) if n == late or (net, n) in timed.taps]
+        names = (_name(net) + (f"_d{n}" if n else "") for n in ends)
+        loose += [name for name in names if name not in read]
     if loose:
         out("// Bits that quantizing drops are not read:")
         _list(out, "wire unused = &{", ["1'b0", *loose], "};")
