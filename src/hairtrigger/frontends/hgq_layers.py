@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hairtrigger.frontends import hgq_functions, hgq_moves, hgq_pools
+from hairtrigger.frontends import hgq_functions, hgq_moves, hgq_pools, hgq_recurrent
 from hairtrigger.frontends.hgq_quantizers import read_format, to_numpy
 from hairtrigger.frontends.hgq_wires import Net, Wire
 from hairtrigger.graph import Literal
@@ -28,7 +28,7 @@ def convert(net: Net, op: Any, args: tuple[Any, ...]) -> Wire:
     """What a layer or operation makes of its arguments (wires, or lists of wires)."""
     key = key_of(op)
     step = CONVERTERS[key]
-    if not key.startswith("hgq.") or key == "hgq.Quantizer":
+    if not key.startswith("hgq.") or key in OWN_QUANTIZERS:
         return step(net, op, *args)
     if op.enable_iq and key not in hgq_functions.OWN_INPUT_QUANTIZER:
         args = (_quantize_inputs(net, op.iq, args[0]),)
@@ -250,6 +250,9 @@ def activation(net: Net, layer: Any, x: Wire) -> Wire:
     return _activate(net, layer, x)
 
 
+OWN_QUANTIZERS = ("hgq.Quantizer", "hgq.QGRU", "hgq.QSimpleRNN")
+"""Layers that put their input and output quantizers where they belong themselves."""
+
 CONVERTERS: dict[str, Convert] = {
     "hgq.QDense": dense,
     "hgq.QBatchNormDense": dense,
@@ -259,6 +262,8 @@ CONVERTERS: dict[str, Convert] = {
     "hgq.QConv2D": conv,
     "hgq.QBatchNormalization": batch_norm,
     "hgq.Quantizer": quantizer,
+    "hgq.QGRU": hgq_recurrent.gru,
+    "hgq.QSimpleRNN": hgq_recurrent.simple_rnn,
     "hgq.QSum": sum_axes,
     "hgq.QMeanPow2": sum_axes,
     "hgq.QAdd": chain(Add()),

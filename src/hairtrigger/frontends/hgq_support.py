@@ -7,6 +7,7 @@ from typing import Any
 
 from hairtrigger.frontends.hgq_layers import CONVERTERS, einsum_axes, key_of
 from hairtrigger.frontends.hgq_quantizers import quantizer_problem
+from hairtrigger.frontends.hgq_recurrent import recurrent_problems
 
 _FLOAT_WEIGHTS = "its weights are floats, which have no fixed-point format. Way out: use {}"
 _REASONS = {
@@ -28,6 +29,7 @@ _REASONS = {
     "last axis, with Permute layers around it",
     "hgq.QConv3D": "there are no images with three axes. Way out: use QConv2D",
 }
+_RECURRENT = ("hgq.QGRU", "hgq.QSimpleRNN")
 _UNKNOWN = (
     "no exact fixed-point form of it is known. Way out: build the model from HGQ2's layers "
     "(docs/frontends/hgq.md lists them), or leave this one out of the exported part"
@@ -129,6 +131,9 @@ def _activation_problems(op: Any, key: str) -> Iterator[str]:
             )
         return
     if "UnaryFunctionLUT" in key:
+        return
+    if key in _RECURRENT:
+        yield from recurrent_problems(op, exact_activation=key == "hgq.QSimpleRNN")
         return
     function = getattr(op, "activation", None)
     if function not in (None, activations.linear, activations.relu):
