@@ -72,10 +72,10 @@ rays has a range of more than one pitch; ``delta_range_mm``: the range of the lo
 class Planes:
     """Images of planes and what made them.
 
-    ``charge`` uint16 (n, strips): ADC counts above pedestal, 0: no hit. ``time`` uint8 (n, strips):
-    code in units of config.time_lsb_ns from the start of the window, at least 1 in a hit, 0: no
-    hit. ``muon_share`` uint8 (n, strips): share of the pulse's height that is the muon's (delta rays
-    included), 255: all. ``truth`` (n,) of TRUTH_DTYPE.
+    ``charge`` uint16 (n, strips): ADC counts above pedestal, 0: no hit. ``time`` uint8 (n,
+    strips): code in units of config.time_lsb_ns from the start of the window, at least 1 in a hit,
+    0: no hit. ``muon_share`` uint8 (n, strips): share of the pulse's height that is the muon's,
+    its delta rays included, 255: all. ``truth`` (n,) of TRUTH_DTYPE.
     """
 
     charge: np.ndarray
@@ -103,11 +103,11 @@ def simulate_planes(
 ) -> Planes:
     """Simulate ``planes`` images, from number ``start`` of the endless series of ``seed``.
 
-    Each has one muon (none with ``muon=False``: then only background), uniform over the middle half
-    of the ``strips``, at an angle that is uniform between the ends of ``angle_deg`` (degrees, signed
-    as tan_theta). The same seed and arguments give the same series, however it is cut into calls
-    and whatever the number of ``threads`` (by default one a processor). The background is the same
-    with and without muon. ``progress(done, planes)`` is called as blocks are ready.
+    Each has one muon (none with ``muon=False``: then only background), uniform over the middle
+    half of the ``strips``, at an angle that is uniform between the ends of ``angle_deg`` (degrees,
+    signed as tan_theta). The same seed and arguments give the same series, however it is cut into
+    calls and whatever the number of ``threads`` (by default one a processor). The background is
+    the same with and without muon. ``progress(done, planes)`` is called as blocks are ready.
 
     Raises InputError for arguments that cannot be.
     """

@@ -40,10 +40,9 @@ CHAMBER_TRUTH_DTYPE = np.dtype(
     ]
 )
 """One row a chamber, 0 where there is no muon. ``x_mm``, ``y_mm`` at ChamberConfig.middle_z_mm,
-x across the strips of the planes without stereo angle, y along them; ``slope_x``, ``slope_y``: by z;
-``hit``: planes where at least half of a hit's charge is the muon's; ``plane_x_mm``: where it crosses
-the middle of each gap, in the plane's own coordinate and from the centre of its image (no strip is
-there where it is beyond the image)."""
+x across the strips of the planes without stereo angle, y along them; ``slope_x``, ``slope_y``: by
+z; ``hit``: planes where at least half of a hit's charge is the muon's; ``plane_x_mm``: where it
+crosses the middle of each gap, in the plane's own coordinate and from the centre of its image."""
 
 _LONGEST_TANGENT = 3.7
 """75 degrees."""
@@ -51,8 +50,8 @@ _LONGEST_TANGENT = 3.7
 
 @dataclass(frozen=True)
 class Chambers:
-    """Images of chambers: ``charge`` uint16, ``time`` and ``muon_share`` uint8, (n, 8, strips) each,
-    as those of strips.Planes, and ``truth`` (n,) of CHAMBER_TRUTH_DTYPE."""
+    """Images of chambers: ``charge`` uint16, ``time`` and ``muon_share`` uint8, (n, 8, strips)
+    each, as those of strips.Planes, and ``truth`` (n,) of CHAMBER_TRUTH_DTYPE."""
 
     charge: np.ndarray
     time: np.ndarray

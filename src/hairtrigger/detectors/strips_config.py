@@ -45,7 +45,7 @@ class StripsConfig:
     # Geometry (Athena). The length of strips near the beam, where the rate is (assumed)
     gap_mm: float = 5.04
     pitch_mm: float = 0.425
-    strip_length_mm: float = 500.0
+    strip_length_mm: float = 450.0
 
     # Ar/CO2 93:7 (Athena). The field is across drift and strips; 0.3 T is the most in the wheel
     drift_velocity_mm_ns: float = 0.047
@@ -95,8 +95,8 @@ class StripsConfig:
     # gap; energies of the other electrons and of recoils, flat in their log; length of a recoil
     background_khz_cm2: float = 15.0
     neutron_share: float = 0.1
-    photon_fast_share: float = 0.3
-    photon_kev: tuple[float, float] = (2.0, 60.0)
+    photon_fast_share: float = 0.5
+    photon_kev: tuple[float, float] = (1.0, 50.0)
     neutron_kev: tuple[float, float] = (5.0, 200.0)
     neutron_length_mm: float = 0.3
 

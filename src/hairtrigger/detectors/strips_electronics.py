@@ -73,7 +73,9 @@ def read_out(
     shape(canvas, config)
     noise = np.float32(config.noise_e) * rng.standard_normal(total, dtype=np.float32)
     jitter = rng.standard_normal(total, dtype=np.float32)
-    peak, step = _find_peaks(canvas, noise, axis, config)
+    peak, step, awake = _find_peaks(canvas, noise, axis, config)
+    if config.neighbours:
+        _read_neighbours(canvas, noise, active, peak, step, awake, config)
     part = _muon_part(muon, ours, _any(others, total), canvas, step, axis, config)
     return _digitise(active, peak, step, jitter, part, axis, (planes, strips), config)
 
@@ -182,9 +184,10 @@ def share(canvas: np.ndarray, config: StripsConfig) -> np.ndarray:
 
 
 def shape(canvas: np.ndarray, config: StripsConfig) -> None:
-    """Charges (steps, n) become pulses, in place: CR-RC^n, whose peak for one charge is that charge.
+    """Charges (steps, n) become pulses, in place: CR-RC^n; the peak of one charge is that charge.
 
-    (t / tau)^n exp(-t / tau), tau = peaking time / n: a chain of n + 1 equal poles, stepped exactly.
+    (t / tau)^n exp(-t / tau) with tau = peaking time / n: a chain of n + 1 equal poles, each step
+    exact.
     """
     order = config.shaper_order
     pole = STEP_NS * order / config.peaking_ns
@@ -205,8 +208,9 @@ def shape(canvas: np.ndarray, config: StripsConfig) -> None:
 
 def _find_peaks(
     canvas: np.ndarray, noise: np.ndarray, axis: Grid, config: StripsConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """Height (0: no hit in the window) and step of each column's hit; noise lifts its baseline."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Height (0: no hit in the window) and step of each column's hit, and the step from which it is
+    alive again after its last; noise lifts its baseline."""
     total = canvas.shape[1]
     threshold = np.float32(config.threshold_e) - noise
     height, at = np.zeros(total, np.float32), np.zeros(total, np.float32)
@@ -241,7 +245,37 @@ def _find_peaks(
     found &= when <= closes
     height[columns[found]] = best[found] + noise[columns[found]]
     at[columns[found]] = when[found]
-    return height, at
+    alive = np.zeros(total, np.float32)
+    alive[columns] = awake
+    return height, at, alive
+
+
+def _read_neighbours(
+    canvas: np.ndarray,
+    noise: np.ndarray,
+    active: np.ndarray,
+    height: np.ndarray,
+    step: np.ndarray,
+    alive: np.ndarray,
+    config: StripsConfig,
+) -> None:
+    """Hits below threshold beside a hit, put into ``height`` and ``step``: the highest point of the
+    pulse within a peaking time of the neighbour's peak, where it is above the baseline."""
+    beside = np.flatnonzero(np.diff(active) == 1)
+    pairs = np.concatenate([np.stack([beside, beside + 1]), np.stack([beside + 1, beside])], axis=1)
+    pairs = pairs[:, (height[pairs[0]] > 0) & (height[pairs[1]] == 0)]
+    # Of two hits beside a strip the higher one decides: it comes last
+    source, strip = pairs[:, np.argsort(height[pairs[0]], kind="stable")]
+    centre = np.rint(step[source]).astype(np.int64)
+    reach = round(config.peaking_ns / STEP_NS)
+    rows = centre + np.arange(-reach, reach + 1)[:, None]
+    rows = np.clip(rows, 0, len(canvas) - 1)
+    pulses = canvas[rows, strip]
+    best = pulses.argmax(axis=0)
+    top = pulses[best, np.arange(len(strip))] + noise[strip]
+    when = rows[best, np.arange(len(strip))]
+    good = (top > 0) & (when >= alive[strip])
+    height[strip[good]], step[strip[good]] = top[good], when[good]
 
 
 def _digitise(
@@ -251,10 +285,10 @@ def _digitise(
     jitter: np.ndarray,
     muon_part: np.ndarray,
     axis: Grid,
-    shape_: tuple[int, int],
+    image: tuple[int, int],
     config: StripsConfig,
 ) -> Hits:
-    planes, strips = shape_
+    planes, strips = image
     hit = np.flatnonzero(peak > 0)
     plane, strip = np.divmod(active[hit], strips + 4 * PAD)
     strip -= 2 * PAD
