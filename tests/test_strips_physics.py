@@ -26,8 +26,13 @@ from hairtrigger.detectors.strips_ionisation import (
 )
 
 CONFIG = StripsConfig()
-CLEAN = StripsConfig(background_khz_cm2=0.0, noise_e_range=(1e-3, 1e-3))
+EVEN = {"background_khz_cm2": 0.0, "strip_gain_spread": 0.0, "strip_time_spread_ns": 0.0}
+"""All strips alike."""
+
+CLEAN = StripsConfig(noise_e_range=(1e-3, 1e-3), **EVEN)
 """No noise: a threshold of 7e-3 electrons, so every charge is a hit."""
+
+UNSHARED = {"sharing_nearest": 0.0, "sharing_next": 0.0}
 
 N = 20_000
 
@@ -256,7 +261,7 @@ def test_the_pulse_of_one_charge_is_the_formula(peaking_ns, order):
 )
 @settings(max_examples=40, deadline=None)
 def test_one_charge_is_read_at_its_time_with_its_height(time, charge, peaking_ns):
-    config = dataclasses.replace(CLEAN, peaking_ns=peaking_ns, sharing_nearest=0, sharing_next=0)
+    config = dataclasses.replace(CLEAN, peaking_ns=peaking_ns, **UNSHARED)
     hits = read(charges((0, 8, time, charge)), config)
     assert np.flatnonzero(hits.charge[0]).tolist() == [8]
     ns = config.window_ns[0] + config.time_lsb_ns * float(hits.time[0, 8])
@@ -284,23 +289,21 @@ def test_charge_is_shared_into_the_image_but_not_into_the_next_plane():
 def test_a_large_charge_saturates_the_adc():
     full = 1023 / CONFIG.counts_e
     assert full == pytest.approx(1000 / 9 / 1.602e-4, rel=1e-3)
-    config = dataclasses.replace(CLEAN, sharing_nearest=0, sharing_next=0)
+    config = dataclasses.replace(CLEAN, **UNSHARED)
     for factor, expected in ((0.9, 920), (1.2, 1023), (50, 1023)):
         counts = read(charges((0, 8, 40.0, factor * full)), config).charge[0, 8]
         assert counts == pytest.approx(expected, abs=12 if factor < 1 else 0)
 
 
 def test_times_outside_the_window_are_no_hits():
-    config = dataclasses.replace(CLEAN, sharing_nearest=0, sharing_next=0)
+    config = dataclasses.replace(CLEAN, **UNSHARED)
     for time, seen in ((-16.0, False), (-9.0, True), (184.0, True), (191.0, False)):
         assert (read(charges((0, 8, time, 1e5)), config).charge.max() > 0) == seen
 
 
 @pytest.mark.parametrize(("dead_ns", "later"), [(100.0, 50.0), (200.0, 100.0), (200.0, 180.0)])
 def test_a_strip_is_dead_after_a_hit(dead_ns, later):
-    config = StripsConfig(
-        background_khz_cm2=0, sharing_nearest=0, sharing_next=0, dead_ns=dead_ns, peaking_ns=25.0
-    )
+    config = StripsConfig(**EVEN, **UNSHARED, dead_ns=dead_ns, peaking_ns=25.0)
     for before, alive in ((dead_ns + 30, True), (dead_ns - 30, False)):
         both = charges((0, 8, later - before, 1e5), (0, 8, later, 1e5))
         hits = read(both, config)
@@ -313,7 +316,7 @@ def test_a_strip_is_dead_after_a_hit(dead_ns, later):
 
 
 def test_threshold_is_seven_times_the_noise():
-    config = StripsConfig(background_khz_cm2=0, sharing_nearest=0, sharing_next=0)
+    config = StripsConfig(**EVEN, **UNSHARED)
     assert config.threshold_e == pytest.approx(7 * config.noise_e)
     planes, levels = 4000, (6.0, 6.9, 7.1, 8.0)
     for level in levels:
@@ -349,8 +352,22 @@ def test_time_noise_is_that_of_white_noise_through_the_shaper():
     assert peak.std() == pytest.approx(expected, rel=0.08)
 
 
+def test_strips_differ_by_what_calibration_leaves():
+    config = dataclasses.replace(
+        CLEAN, **UNSHARED, strip_gain_spread=0.1, strip_time_spread_ns=3.0, adc_bits=14
+    )
+    n = 4000
+    rows = zip(range(n), [8] * n, [80.0] * n, [1e5] * n, strict=True)
+    hits = read(charges(*rows), config, n)
+    error = 4.5 / math.sqrt(2 * n)
+    heights = hits.charge[:, 8].astype(float)
+    assert heights.std() / heights.mean() == pytest.approx(0.1, rel=error)
+    rounded = math.hypot(3.0, 1 / math.sqrt(12))
+    assert hits.time[:, 8].astype(float).std() == pytest.approx(rounded, rel=error)
+
+
 def test_neighbours_of_a_hit_are_read_below_threshold():
-    config = StripsConfig(background_khz_cm2=0, noise_e_range=(2000.0, 2000.0), adc_bits=12)
+    config = StripsConfig(**EVEN, noise_e_range=(2000.0, 2000.0), adc_bits=12)
     few = charges((0, 8, 40.0, 4e4))  # 22,470 in the strip, 6740 and 2020 beside it
     plain = read(few, config)
     assert np.flatnonzero(plain.charge[0]).tolist() == [8]
@@ -361,7 +378,7 @@ def test_neighbours_of_a_hit_are_read_below_threshold():
 
 
 def test_the_share_of_the_muon_is_told_where_it_meets_background():
-    config = dataclasses.replace(CLEAN, sharing_nearest=0, sharing_next=0)
+    config = dataclasses.replace(CLEAN, **UNSHARED)
     muon, other = (
         charges((0, 4, 40.0, 9e4), (0, 8, 40.0, 3e4)),
         charges((0, 8, 40.0, 9e4), (0, 12, 40.0, 9e4)),
