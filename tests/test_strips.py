@@ -12,7 +12,12 @@ from hairtrigger.detectors import strips
 from hairtrigger.detectors.strips import simulate_chambers, simulate_planes
 from hairtrigger.detectors.strips_blocks import BLOCK_PLANES
 from hairtrigger.detectors.strips_chambers import BLOCK_CHAMBERS
-from hairtrigger.detectors.strips_clusters import centroid, find_clusters
+from hairtrigger.detectors.strips_clusters import (
+    centroid,
+    find_clusters,
+    time_offset_ns,
+    time_projection,
+)
 from hairtrigger.detectors.strips_config import ChamberConfig, StripsConfig
 from hairtrigger.errors import InputError
 
@@ -234,6 +239,36 @@ def test_hits_are_on_the_muon_and_lean_as_the_drift_says():
         assert correlation * config.drift[plane] > 0.3
 
 
+def test_a_line_through_the_clusters_gives_the_muon_back():
+    """Offsets, stereo angles and drift directions together: x cos a + y sin a in every plane."""
+    config = ChamberConfig(plane=QUIET)
+    made = simulate_chambers(1024, seed=13, config=config)
+    truth = made.truth
+    turn = np.radians(config.stereo_deg)
+    tan = truth["slope_x"][:, None] * np.cos(turn) + truth["slope_y"][:, None] * np.sin(turn)
+    tan = (tan * np.array(config.drift)).reshape(-1)
+    charge, time = (part.reshape(-1, 64) for part in (made.charge, made.time))
+    found = find_clusters(charge, time).leading()
+    tan, at = tan[found.plane], np.full(1024 * 8, np.nan)
+    # Hits are late, by how much depends on the angle; all U and no V planes drift along z, so an
+    # offset of 1 ns is 0.7 mm in y
+    off = time_projection(found, charge, time, tan, QUIET) - truth["plane_x_mm"].flat[found.plane]
+    offset = time_offset_ns(off, tan, QUIET)
+    at[found.plane] = time_projection(found, charge, time, tan, QUIET, offset)
+    at = at.reshape(-1, 8) + np.array(config.offsets_mm)
+    whole = ~np.isnan(at).any(axis=1)
+    assert whole.mean() > 0.95
+    away = np.array(config.z_mm) - config.middle_z_mm
+    matrix = np.stack([np.cos(turn), away * np.cos(turn), np.sin(turn), away * np.sin(turn)], 1)
+    fitted = np.linalg.lstsq(matrix, at[whole].T, rcond=None)[0]
+    widths = {"x_mm": 0.06, "slope_x": 0.0012, "y_mm": 2.5, "slope_y": 0.12}
+    for (name, width), value in zip(widths.items(), fitted, strict=True):
+        off = value - truth[name][whole]
+        # The middle error is known to 1.25 / sqrt(1000) of the width
+        assert abs(np.median(off)) < 0.25 * width
+        assert np.percentile(np.abs(off), 68) < width
+
+
 def test_planes_are_efficient_and_told_where_they_are_not(chambers):
     hit = chambers.truth["hit"]
     seen = (chambers.muon_share >= 128).any(axis=2)
@@ -276,6 +311,7 @@ def test_muons_may_be_left_out():
         ({"field_t": 0.8}, "field_t = 0.8"),
         ({"neutron_share": 1.5}, "neutron_share = 1.5 is a share"),
         ({"background_khz_cm2": -1.0}, "background_khz_cm2 = -1.0"),
+        ({"background_khz_cm2": 1e6}, "background_khz_cm2 = 1000000.0"),
         ({"diffusion_law": "cubic"}, "diffusion_law = 'cubic'"),
         ({"neighbours": 1}, "neighbours = 1"),
     ],
@@ -342,3 +378,46 @@ def test_equal_configurations_are_equal():
     assert hash(dataclasses.replace(StripsConfig(), window_ns=[-12.5, 187.5])) == hash(
         StripsConfig()
     )
+
+
+CONFIGS = st.builds(
+    StripsConfig,
+    gap_mm=st.floats(0.5, 12.0),
+    pitch_mm=st.floats(0.1, 2.0),
+    strip_length_mm=st.floats(10.0, 2500.0),
+    diffusion_law=st.sampled_from(["root", "linear"]),
+    field_t=st.floats(-0.5, 0.5),
+    interactions_spread_mm=st.floats(0.0, 2.0),
+    electrons_max=st.integers(1, 4000),
+    gain=st.floats(100.0, 1e5),
+    polya_theta=st.floats(0.0, 5.0),
+    sharing_nearest=st.floats(0.0, 1.0),
+    peaking_ns=st.sampled_from([25.0, 50.0, 100.0, 200.0]),
+    shaper_order=st.integers(1, 6),
+    adc_bits=st.integers(2, 16),
+    neighbours=st.booleans(),
+    window_ns=st.tuples(st.floats(-100.0, 0.0), st.floats(50.0, 150.0)),
+    dead_ns=st.floats(5.0, 500.0),
+    background_khz_cm2=st.floats(0.0, 20.0),
+    neutron_share=st.floats(0.0, 1.0),
+    photon_fast_share=st.floats(0.0, 1.0),
+)
+
+
+@given(config=CONFIGS, count=st.integers(8, 40), angle=st.floats(-75, 75), muon=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_any_configuration_gives_images_that_hold_together(config, count, angle, muon):
+    made = simulate_planes(
+        40, seed=1, config=config, strips=count, angle_deg=(angle, angle), muon=muon, threads=1
+    )
+    hit = made.charge > 0
+    assert np.array_equal(hit, made.time > 0)
+    assert made.charge.max() < 2**config.adc_bits
+    first, last = config.window_ns
+    assert made.time.max() <= last - first
+    assert made.muon_share[~hit].max(initial=0) == 0
+    assert not (made.muon_share.any() and not muon)
+    for name in ("x_mm", "tan_theta", "t0_ns", "delta_range_mm"):
+        assert np.isfinite(made.truth[name]).all()
+    found = find_clusters(made.charge, made.time)
+    assert int(found.charge.sum()) == int(made.charge.sum())

@@ -161,6 +161,11 @@ class StripsConfig:
                 "and times are uint8",
                 "give a longer time_lsb_ns or a shorter window",
             )
+        if self.background_khz_cm2 > 1000:
+            raise InputError(
+                f"background_khz_cm2 = {self.background_khz_cm2}: every strip is dead long before",
+                "give at most 1000",
+            )
         if abs(self.field_t) > 0.5:
             raise InputError(
                 f"field_t = {self.field_t}: the formula of the Lorentz angle holds to 0.5 T",
