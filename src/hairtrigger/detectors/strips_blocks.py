@@ -18,7 +18,7 @@ from hairtrigger.detectors.strips_electronics import Hits, particles_from_ns, re
 from hairtrigger.detectors.strips_ionisation import Lines, ionise
 from hairtrigger.errors import InputError
 
-BLOCK_PLANES = 2048
+BLOCK_PLANES = 1024
 """Planes made at once. Part of what a seed means: not a tuning knob."""
 
 MUONS, _MUON_PHYSICS, _BACKGROUND, _ELECTRONICS = range(4)

@@ -135,13 +135,14 @@ def time_offset_ns(residual_mm: np.ndarray, tan_theta: np.ndarray, config: Strip
 
     A calibration, for muons whose position is known. Raises InputError where no track is inclined.
     """
-    inclined = np.flatnonzero(np.abs(tan_theta) > 0.05)
+    apparent = np.asarray(tan_theta, np.float64) + config.tan_lorentz
+    inclined = np.flatnonzero(np.abs(apparent) > 0.05)
     if not len(inclined):
         raise InputError("no track is inclined by more than 3 degrees", "give inclined tracks")
-    tangent = np.abs(np.asarray(tan_theta, np.float64)[inclined])
-    late = -np.asarray(residual_mm)[inclined] / np.asarray(tan_theta)[inclined]
+    apparent = apparent[inclined]
+    late = -np.asarray(residual_mm)[inclined] / apparent
     order = np.argsort(late, kind="stable")
-    weight = np.cumsum(tangent[order])
+    weight = np.cumsum(np.abs(apparent)[order])
     middle = np.searchsorted(weight, weight[-1] / 2)
     return float(late[order[middle]] / config.drift_velocity_mm_ns)
 

@@ -29,7 +29,10 @@ _POSITIVE = (
     *("work_ev", "density_g_cm3", "gain", "threshold_noises", "dead_ns", "gain_mv_fc"),
     *("adc_range_mv", "time_lsb_ns"),
 )
-_SHARES = ("neutron_share", "photon_fast_share", "sharing_nearest", "sharing_next")
+_SHARES = (
+    *("neutron_share", "photon_fast_share", "sharing_nearest", "sharing_next"),
+    "strip_gain_spread",
+)
 _WHOLE = ("electrons_max", "adc_bits", "shaper_order")
 _PAIRS = ("window_ns", "noise_e_range", "noise_length_range_mm", "photon_kev", "neutron_kev")
 _SIGNED = ("field_t", "window_ns")
@@ -83,6 +86,10 @@ class StripsConfig:
     noise_length_range_mm: tuple[float, float] = (350.0, 2000.0)
     threshold_noises: float = 7.0
     neighbours: bool = False
+
+    # What calibration leaves from strip to strip: gain (a share) and time (assumed)
+    strip_gain_spread: float = 0.05
+    strip_time_spread_ns: float = 2.0
 
     # Times count from the muon's crossing; a strip is dead after the peak of a hit (Athena).
     # Spread of the crossing about the clock (assumed: length of a bunch)
@@ -153,6 +160,11 @@ class StripsConfig:
                 f"a window of {self.window_ns} ns has {codes:.0f} times of {self.time_lsb_ns} ns, "
                 "and times are uint8",
                 "give a longer time_lsb_ns or a shorter window",
+            )
+        if self.background_khz_cm2 > 1000:
+            raise InputError(
+                f"background_khz_cm2 = {self.background_khz_cm2}: every strip is dead long before",
+                "give at most 1000",
             )
         if abs(self.field_t) > 0.5:
             raise InputError(

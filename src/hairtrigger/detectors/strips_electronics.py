@@ -31,6 +31,17 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class _Channels:
+    """Of each column: flat ``strip`` with its padding, ``gain`` relative to the mean, ``noise_e``
+    at the time of its pulse, and two unit Gaussians for its time, ``jitter`` (2, columns)."""
+
+    strip: np.ndarray
+    gain: np.ndarray
+    noise_e: np.ndarray
+    jitter: np.ndarray
+
+
+@dataclass(frozen=True)
 class Hits:
     """What is read out of ``n`` planes, (n, strips) each; see strips.Planes."""
 
@@ -71,13 +82,14 @@ def read_out(
     canvas = _canvas(join([muon, other]), np.concatenate([ours, others]), axis, total)
     canvas = share(canvas, config)
     shape(canvas, config)
-    noise = np.float32(config.noise_e) * rng.standard_normal(total, dtype=np.float32)
-    jitter = rng.standard_normal(total, dtype=np.float32)
-    peak, step, awake = _find_peaks(canvas, noise, axis, config)
+    drawn = rng.standard_normal((4, total), dtype=np.float32)
+    gain = np.maximum(1 + np.float32(config.strip_gain_spread) * drawn[0], np.float32(0.1))
+    channels = _Channels(active, gain, np.float32(config.noise_e) * drawn[1], drawn[2:])
+    peak, step, awake = _find_peaks(canvas, channels, axis, config)
     if config.neighbours:
-        _read_neighbours(canvas, noise, active, peak, step, awake, config)
+        _read_neighbours(canvas, channels, peak, step, awake, config)
     part = _muon_part(muon, ours, _any(others, total), canvas, step, axis, config)
-    return _digitise(active, peak, step, jitter, part, axis, (planes, strips), config)
+    return _digitise(channels, peak, step, part, axis, (planes, strips), config)
 
 
 def _muon_part(
@@ -207,12 +219,12 @@ def shape(canvas: np.ndarray, config: StripsConfig) -> None:
 
 
 def _find_peaks(
-    canvas: np.ndarray, noise: np.ndarray, axis: Grid, config: StripsConfig
+    canvas: np.ndarray, channels: _Channels, axis: Grid, config: StripsConfig
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Height (0: no hit in the window) and step of each column's hit, and the step from which it is
     alive again after its last; noise lifts its baseline."""
     total = canvas.shape[1]
-    threshold = np.float32(config.threshold_e) - noise
+    threshold = (np.float32(config.threshold_e) - channels.noise_e) / channels.gain
     height, at = np.zeros(total, np.float32), np.zeros(total, np.float32)
     columns = np.flatnonzero((canvas > threshold).any(axis=0))
     pulses, threshold = np.ascontiguousarray(canvas[:, columns]), threshold[columns]
@@ -243,8 +255,9 @@ def _find_peaks(
         when[chosen] = peak_at[good]
     closes = (config.window_ns[1] + config.peaking_ns - axis.start_ns) / STEP_NS
     found &= when <= closes
-    height[columns[found]] = best[found] + noise[columns[found]]
-    at[columns[found]] = when[found]
+    seen = columns[found]
+    height[seen] = best[found] * channels.gain[seen] + channels.noise_e[seen]
+    at[seen] = when[found]
     alive = np.zeros(total, np.float32)
     alive[columns] = awake
     return height, at, alive
@@ -252,8 +265,7 @@ def _find_peaks(
 
 def _read_neighbours(
     canvas: np.ndarray,
-    noise: np.ndarray,
-    active: np.ndarray,
+    channels: _Channels,
     height: np.ndarray,
     step: np.ndarray,
     alive: np.ndarray,
@@ -261,7 +273,7 @@ def _read_neighbours(
 ) -> None:
     """Hits below threshold beside a hit, put into ``height`` and ``step``: the highest point of the
     pulse within a peaking time of the neighbour's peak, where it is above the baseline."""
-    beside = np.flatnonzero(np.diff(active) == 1)
+    beside = np.flatnonzero(np.diff(channels.strip) == 1)
     pairs = np.concatenate([np.stack([beside, beside + 1]), np.stack([beside + 1, beside])], axis=1)
     pairs = pairs[:, (height[pairs[0]] > 0) & (height[pairs[1]] == 0)]
     # Of two hits beside a strip the higher one decides: it comes last
@@ -272,17 +284,16 @@ def _read_neighbours(
     rows = np.clip(rows, 0, len(canvas) - 1)
     pulses = canvas[rows, strip]
     best = pulses.argmax(axis=0)
-    top = pulses[best, np.arange(len(strip))] + noise[strip]
+    top = pulses[best, np.arange(len(strip))] * channels.gain[strip] + channels.noise_e[strip]
     when = rows[best, np.arange(len(strip))]
     good = (top > 0) & (when >= alive[strip])
     height[strip[good]], step[strip[good]] = top[good], when[good]
 
 
 def _digitise(
-    active: np.ndarray,
+    channels: _Channels,
     peak: np.ndarray,
     step: np.ndarray,
-    jitter: np.ndarray,
     muon_part: np.ndarray,
     axis: Grid,
     image: tuple[int, int],
@@ -290,7 +301,7 @@ def _digitise(
 ) -> Hits:
     planes, strips = image
     hit = np.flatnonzero(peak > 0)
-    plane, strip = np.divmod(active[hit], strips + 4 * PAD)
+    plane, strip = np.divmod(channels.strip[hit], strips + 4 * PAD)
     strip -= 2 * PAD
     inside = (strip >= 0) & (strip < strips)
     hit, plane, strip = hit[inside], plane[inside], strip[inside]
@@ -299,8 +310,9 @@ def _digitise(
     muon_share = np.zeros((planes, strips), np.uint8)
     counts = np.rint(peak[hit] * np.float32(config.counts_e))
     charge[plane, strip] = np.clip(counts, 1, 2**config.adc_bits - 1)
-    smear = time_noise_ns(np.maximum(peak[hit], 1.0), config)
-    ns = axis.start_ns + STEP_NS * step[hit] - config.peaking_ns + smear * jitter[hit]
+    ns = axis.start_ns + STEP_NS * step[hit] - config.peaking_ns
+    ns += time_noise_ns(np.maximum(peak[hit], 1.0), config) * channels.jitter[0, hit]
+    ns += config.strip_time_spread_ns * channels.jitter[1, hit]
     first, last = config.window_ns
     codes = np.rint((ns - first) / config.time_lsb_ns)
     time[plane, strip] = np.clip(codes, 1, math.floor((last - first) / config.time_lsb_ns))
