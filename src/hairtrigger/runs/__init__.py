@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-STUDIES = ("muon", "muon_4_rows", "muon_3_muons", "tau3mu", "supernova")
+STUDIES = ("muon", "muon_4_rows", "muon_3_muons", "strips", "tau3mu", "supernova")
 """Names that `run_study` knows."""
 
 
@@ -75,6 +75,9 @@ def run_study(
     if name == "supernova":
         goal = _goal(part, clock, latency, interval or "8us", 0 if axis is None else axis)
         return _run_supernova(preset, seed, goal, folder, command, reporter)
+    if name == "strips":
+        goal = _goal(part, clock, latency, interval or "1", axis)
+        return _run_strips(preset, seed, goal, folder, command, reporter)
     study, judge = _find(name)
     goal = _goal(part, clock, latency, interval or study.interval, axis)
     size = study.preset(preset)
@@ -134,6 +137,16 @@ def _run_supernova(
 
     size = preset_named(preset)
     return run_supernova(size, seed, goal, folder, command=command, reporter=reporter)
+
+
+def _run_strips(
+    preset: str, seed: int, goal: Goal, folder: Path, command: str, reporter: Reporter | None
+) -> Report:
+    from hairtrigger.runs.strips import run_strips
+    from hairtrigger.studies.strips import preset_named
+
+    size = preset_named(preset)
+    return run_strips(size, seed, goal, folder, command=command, reporter=reporter)
 
 
 TRAINED = Path(__file__).parent.parent / "studies" / "trained"

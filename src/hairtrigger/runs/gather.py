@@ -261,6 +261,10 @@ def goals_of(study: str | None) -> Sequence[Goal]:
         from hairtrigger.studies import tau3mu_goals
 
         return tau3mu_goals.GOALS
+    if family == "strips":
+        from hairtrigger.studies import strips_goals
+
+        return strips_goals.GOALS
     if family == "supernova":
         from hairtrigger.studies import supernova_goals
 
