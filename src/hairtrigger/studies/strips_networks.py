@@ -6,6 +6,7 @@ are learned, each weight's and each value's its own, or with as many bits for ev
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from hairtrigger.errors import InputError
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train.checkpoint import to_array
-from hairtrigger.train.post_training import set_format
 
 LAYERS = ("hidden1", "hidden2", "hidden3", "out")
 FIRST_BITS = {"hidden1": (0, 8), "hidden2": (3, 6), "hidden3": (3, 6), "out": (4, 6)}
@@ -52,22 +52,21 @@ def build_student(features: int, outputs: int, hidden: tuple[int, int, int]) -> 
 
 
 def build_fixed(features: int, outputs: int, hidden: tuple[int, int, int]) -> Any:
-    """The network with as many bits for every weight and value; `start_from_float` sets them."""
+    """The network with as many bits for every weight and value; `start_from_float` says how many.
+
+    Each value and each unit's weights have a binary point of their own, which costs nothing in a
+    chip.
+    """
     import_keras()
     from hgq.quantizer import QuantizerConfig
 
-    one: dict[str, Any] = {
-        "trainable": False,
-        "homogeneous_axis": None,
-        "heterogeneous_axis": (),
-    }
-
     def lane(name: str) -> Any:
-        return QuantizerConfig("kif", "datalane", i0=2, f0=6, **_modes(), **one)
+        return QuantizerConfig("kif", "datalane", i0=2, f0=6, trainable=False, **_modes())
 
     def weights(name: str) -> Any:
         form = {"overflow_mode": "SAT", "round_mode": "RND", "k0": True, "i0": 2, "f0": 6}
-        return QuantizerConfig("kif", "weight", **form, **one)
+        axes = {"homogeneous_axis": None, "heterogeneous_axis": (-1,)}
+        return QuantizerConfig("kif", "weight", trainable=False, **form, **axes)
 
     return _network("fixed", features, outputs, hidden, _quantised(lane, weights))
 
@@ -110,25 +109,60 @@ def start_from_float(
 ) -> None:
     """Set the weights of a network for the chip to those of a float one.
 
-    ``bits``: of every weight and value, for `build_fixed`; where the point stands follows from what
-    the float network has on ``inputs``. The ranges of values that a student saturates at follow
-    from that too. Raises `InputError` for bits outside 2 to 16.
+    ``bits``: of every weight and value, for `build_fixed`; each point stands where the mean squared
+    error is least, on what the float network has for ``inputs`` (n, features). A student's values
+    saturate at what covers all of them. Raises `InputError` for bits outside 2 to 16.
     """
-    from hairtrigger.train.post_training import largest_inputs
-
     if bits is not None and not 2 <= bits <= 16:
         raise InputError(f"bits = {bits!r}.", "Give 2 to 16.")
-    reach = largest_inputs(source, list(LAYERS), inputs)
+    values = _read_by_layers(source, inputs)
     for name in LAYERS:
         layer, start = target.get_layer(name), source.get_layer(name)
         for part, quantizer in (("kernel", layer.kq), ("bias", layer.bq)):
-            values = to_array(getattr(start, part))
-            getattr(layer, part).assign(values)
+            weights = to_array(getattr(start, part))
+            getattr(layer, part).assign(weights)
             if bits is not None:
-                set_format(quantizer, float(np.abs(values).max()), bits)
+                _set(quantizer, best_integer(np.atleast_2d(weights), bits, signed=True), bits - 1)
         if bits is not None:
-            set_format(layer.iq, reach[name], bits)
+            _set(layer.iq, best_integer(values[name], bits, signed=False), bits)
         elif name != LAYERS[0]:
+            largest = max(float(values[name].max()), 2.0**-6)
             inner = layer.iq.quantizer
-            whole = int(np.ceil(np.log2(max(reach[name], 2.0**-6))))
-            inner._i.assign(np.full(inner._i.shape, whole, dtype=np.float32))
+            whole = np.full(inner._i.shape, math.ceil(math.log2(largest)), dtype=np.float32)
+            inner._i.assign(whole)
+
+
+_CANDIDATES = 6
+
+
+def best_integer(values: NDArray[Any], bits: int, signed: bool) -> NDArray[np.int64]:
+    """Integer bits of each column (n, columns) for which ``bits`` bits, rounded to nearest and
+    saturated, have the least mean squared error; a column of zeros gets 0."""
+    x = np.asarray(values, dtype=np.float64)
+    largest = np.abs(x).max(axis=0)
+    top = np.where(largest > 0, np.ceil(np.log2(np.maximum(largest, 1e-9))), 0).astype(np.int64)
+    best, least = top.copy(), np.full(len(top), np.inf)
+    for integer in (top - n for n in range(_CANDIDATES)):
+        step = 2.0 ** (integer - (bits - int(signed))).astype(np.float64)
+        high = 2.0**integer - step
+        low = -(2.0**integer) if signed else 0.0
+        error = ((np.clip(np.rint(x / step) * step, low, high) - x) ** 2).mean(axis=0)
+        better = error < least
+        best, least = np.where(better, integer, best), np.minimum(error, least)
+    return np.where(largest > 0, best, 0)
+
+
+def _set(quantizer: Any, integer: NDArray[np.int64], magnitude: int) -> None:
+    """Give a quantizer ``magnitude`` bits beside the sign, ``integer`` of them whole."""
+    inner = quantizer.quantizer
+    for variable, value in ((inner._i, integer), (inner._f, magnitude - integer)):
+        variable.assign(np.broadcast_to(value, variable.shape).astype(np.float32))
+
+
+def _read_by_layers(source: Any, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """What each layer of the float network reads, (n, units) by its name."""
+    keras = import_keras()
+    (strips,) = source.inputs
+    probe = keras.Model(strips, [source.get_layer(name).input for name in LAYERS])
+    found = probe.predict(inputs, batch_size=4096, verbose=0)
+    return dict(zip(LAYERS, found, strict=True))
