@@ -1,19 +1,18 @@
 """Recorded hits of VMM3a strip detectors, whatever file holds them.
 
-    data = read_vmm("run.pcapng", geometry="detector.json")
-    data.hits["strip"], data.hits["time_ns"]
-    print(data.faults.in_words())
+data = read_vmm("run.pcapng", geometry="detector.json")
+data.hits["strip"], data.hits["time_ns"]
+print(data.faults.in_words())
 
-    for hits in iter_vmm("run.pcapng"):       # a piece at a time, for what does not fit in memory
-        ...
+for hits in iter_vmm("run.pcapng"):       # a piece at a time, for what does not fit in memory
+    ...
 """
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from hairtrigger.detectors.vmm_hits import (
     read_calibration,
     read_geometry,
 )
-from hairtrigger.detectors.vmm_pcapng import datagrams, is_capture
+from hairtrigger.detectors.vmm_pcapng import Gunzip, datagrams, is_capture
 from hairtrigger.detectors.vmm_tables import (
     CSV_COLUMNS,
     RootTrees,
@@ -166,10 +165,11 @@ def _head(path: str | Path) -> bytes:
         with open(path, "rb") as file:
             head = file.read(4096)
         if head.startswith(b"\x1f\x8b"):
-            with gzip.open(path, "rb") as file:
-                head = file.read(512)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise StorageError(f"{path} is a damaged gzip file: {error}", "copy it again") from error
+            head = Gunzip(BytesIO(head)).read(512)
+            if not head:
+                raise StorageError(f"{path} is a damaged gzip file", "copy it again")
+    except StorageError:
+        raise
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error}", "check the path") from error
     return head
@@ -225,7 +225,10 @@ def _capture_hits(
             due.append(frame)
             held += len(frame.body)
 
-    with _opened(path) as file:
+    with open(path, "rb") as opened:
+        packed = opened.read(2) == b"\x1f\x8b"
+        opened.seek(0)
+        file = Gunzip(opened) if packed else opened
         for frame in _frames(file, str(path), faults):
             if decoder is not None and frame.format != decoder.format:
                 faults.add("other traffic", 1, [frame.place])
@@ -257,9 +260,3 @@ def _frames(file: Any, source: str, faults: Faults) -> Iterator[Frame]:
             yield frame
         else:
             faults.add("corrupt" if datagram.port in ports else frame, 1, [place])
-
-
-def _opened(path: str | Path) -> Any:
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else open(path, "rb")

@@ -198,7 +198,9 @@ class SrsDecoder:
 
     format = "SRS"
 
-    def __init__(self, clock: Clock | None, calibration: Calibration | None, faults: Faults) -> None:
+    def __init__(
+        self, clock: Clock | None, calibration: Calibration | None, faults: Faults
+    ) -> None:
         self.clock = clock or Clock()
         self._calibration = calibration
         self._faults = faults
@@ -287,7 +289,9 @@ class EssDecoder:
 
     format = "ESS"
 
-    def __init__(self, clock: Clock | None, calibration: Calibration | None, faults: Faults) -> None:
+    def __init__(
+        self, clock: Clock | None, calibration: Calibration | None, faults: Faults
+    ) -> None:
         self.clock = clock or Clock(period_ns=ESS_PERIOD_NS)
         self._calibration = calibration
         self._faults = faults

@@ -206,7 +206,11 @@ def read_calibration(path: str | Path) -> Calibration:
     for number, entry in enumerate(_entries(path, "vmm_calibration")):
         where = f"{path}, entry {number} of vmm_calibration"
         fec, vmm = entry.get("fecID"), entry.get("vmmID")
-        if type(fec) is not int or type(vmm) is not int or not (0 <= fec < FECS and 0 <= vmm < VMMS):
+        if (
+            type(fec) is not int
+            or type(vmm) is not int
+            or not (0 <= fec < FECS and 0 <= vmm < VMMS)
+        ):
             raise InputError(f"{where}: fecID {fec!r}, vmmID {vmm!r}", "name a card and its chip")
         for name, table in tables.items():
             values = entry.get(name) or []
@@ -244,7 +248,11 @@ def _entries(path: str | Path, key: str) -> list[dict[str, Any]]:
 
 
 def fill_times(
-    hits: np.ndarray, coarse_ns: np.ndarray, clock: Clock, calibration: Calibration | None, bcid: bool
+    hits: np.ndarray,
+    coarse_ns: np.ndarray,
+    clock: Clock,
+    calibration: Calibration | None,
+    bcid: bool,
 ) -> None:
     """Set ``coarse_ns``, ``time_ns`` and, with a calibration, ``adc`` of the hits, in place.
 

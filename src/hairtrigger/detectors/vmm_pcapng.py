@@ -12,6 +12,7 @@ Packets may be Ethernet (with VLAN tags), raw IP, or Linux "cooked". Only IPv4 i
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -74,15 +75,41 @@ class _Bytes:
     def have(self, size: int) -> bool:
         """Whether so many bytes follow; they are then at ``data[at:]``."""
         while self.left < size and not self._ended:
-            try:
-                more = self._file.read(max(CHUNK, size))
-            except EOFError:  # a compressed file that is cut short
-                more = b""
+            more = self._file.read(max(CHUNK, size))
             self._ended = not more
             self._base += self.at
             self.data = self.data[self.at :] + more
             self.at = 0
         return self.left >= size
+
+
+class Gunzip:
+    """A gzipped file read as what was in it, up to where it is cut short or damaged.
+
+    The standard library's reader raises there, and loses what it had unpacked already.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._unpacker = zlib.decompressobj(wbits=31)
+        self._packed = b""
+
+    def read(self, size: int) -> bytes:
+        """At least one byte and at most ``size``, or none at the end."""
+        while True:
+            if self._unpacker.eof:  # another member may follow
+                self._packed = self._unpacker.unused_data + self._packed
+                self._unpacker = zlib.decompressobj(wbits=31)
+            packed = self._packed or self._file.read(CHUNK)
+            if not packed:
+                return b""
+            try:
+                data = self._unpacker.decompress(packed, size)
+            except zlib.error:
+                return b""
+            self._packed = self._unpacker.unconsumed_tail
+            if data:
+                return data
 
 
 def is_capture(head: bytes) -> bool:

@@ -69,8 +69,9 @@ def read_csv_hits(
     """Hits of a CSV (or csv.gz) with the columns `CSV_COLUMNS`, a piece at a time.
 
     ``fec`` is the card, or the byte of the SRS header that holds it in its upper half (80 for
-    card 5). ``offset`` is as in the SRS word: 0 to 15, 31 for -1; a hit with 16 is skipped. A marker
-    of 0 is none. Raises StorageError for a file without these columns, or with a line that is no
+    card 5). ``offset`` is as in the SRS word: 0 to 15, 31 for -1; a hit with 16 is skipped.
+    ``marker_timestamp`` is the marker's first word, its upper 32 bits of 42 (the lower ten are 0 in
+    all captures at hand); 0 is none. Raises StorageError for a file without these columns, or with a line that is no
     row of whole numbers, or a number out of range.
     """
     clock = clock or Clock()
@@ -86,8 +87,15 @@ def read_csv_hits(
                 )
             at = 2
             while lines := list(islice(file, CSV_ROWS)):
-                yield _csv_hits(_numbers(lines, len(names), path, at), names, path, at, clock,
-                                calibration, faults)
+                yield _csv_hits(
+                    _numbers(lines, len(names), path, at),
+                    names,
+                    path,
+                    at,
+                    clock,
+                    calibration,
+                    faults,
+                )
                 at += len(lines)
     except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise StorageError(f"{path} is damaged or truncated: {error}", "copy it again") from error
@@ -141,7 +149,7 @@ def _csv_hits(
         "tdc": TDC_MAX,
         "overthr": 1,
         "offset": 31,
-        "marker_timestamp": (1 << 42) - 1,
+        "marker_timestamp": (1 << 32) - 1,
     }
     for name, limit in limits.items():
         wrong = (column[name] < 0) | (column[name] > limit)
@@ -171,6 +179,7 @@ def _csv_hits(
     ):
         hits[name] = column[source]
     hits["offset"] = np.where(column["offset"] == 31, -1, column["offset"])
+    hits["marker"] <<= np.uint64(10)
     unknown = hits["marker"] == 0
     faults.add("no marker", int(unknown.sum()), [f"{path}"])
     counted = hits["marker"].astype(np.float64) + hits["offset"] * float(BCIDS)
@@ -272,8 +281,9 @@ def read_root(path: str | Path) -> RootTrees:
             "copy it again, or give a file of vmm-sdat",
         ) from error
     if not found:
-        raise StorageError(f"{path} has none of the trees {', '.join(ROOT_TREES)}",
-                           "give a file of vmm-sdat")
+        raise StorageError(
+            f"{path} has none of the trees {', '.join(ROOT_TREES)}", "give a file of vmm-sdat"
+        )
     hits = _root_hits(found["hits"], path) if "hits" in found else _empty(0)
     return RootTrees(hits, found.get("clusters_plane"), found.get("clusters_detector"))
 
