@@ -212,7 +212,8 @@ def test_no_damage_stops_the_reading(tmp_path_factory, data, ess):
     try:
         read = read_vmm(path)
     except StorageError as error:
-        assert "without frames" in str(error)
+        if "without frames" not in str(error):
+            raise
         return
     assert len(read.hits) <= len(hits)
     sent = {tuple(row[name] for name in ("vmm", "channel", "adc", "bcid", "tdc")) for row in hits}
@@ -359,7 +360,7 @@ def test_missing_file_and_capture_without_frames(tmp_path):
     with pytest.raises(StorageError, match="cannot be read"):
         read_vmm(tmp_path / "nothing.pcapng")
     path = capture(tmp_path / "run.pcapng", [b"something else", b"ESS?"])
-    with pytest.raises(StorageError, match="without frames.*2 packets"):
+    with pytest.raises(StorageError, match=r"without frames.*2 packets"):
         read_vmm(path)
 
 

@@ -109,8 +109,8 @@ def iter_vmm(
     the ESS's readout, CSV (also gzipped), HDF5 of the ESS pipeline, ROOT of vmm-sdat. ``geometry``
     and ``calibration`` are read from JSON files of vmm-sdat, or were; ``clock`` is by default that
     of 44.444 MHz (SRS) or 88.0525 MHz (ESS), with 60 ns of TAC slope. HDF5 and ROOT hold times:
-    they take neither clock nor calibration. Faults are counted in ``faults`` (see `new_faults`), and
-    reading goes on; ``progress`` is told the hits so far.
+    they take neither clock nor calibration. Faults are counted in ``faults`` (see `new_faults`),
+    and reading goes on; ``progress`` is told the hits so far.
 
     Raises StorageError for a file that is missing, or none of these; InputError for options that do
     not fit; StorageError for a CSV or a ROOT file that is damaged.
@@ -155,8 +155,8 @@ def identify_vmm(path: str | Path) -> str:
     what = "is empty" if not head else "is no capture, CSV, HDF5 or ROOT file of VMM hits"
     raise StorageError(
         f"{path} {what}",
-        f"give pcapng or pcap, a CSV with the columns {', '.join(CSV_COLUMNS)}, HDF5 with srs_hits, "
-        "or a ROOT file of vmm-sdat",
+        f"give pcapng or pcap, a CSV with the columns {', '.join(CSV_COLUMNS)}, "
+        "HDF5 with srs_hits, or a ROOT file of vmm-sdat",
     )
 
 
@@ -250,7 +250,7 @@ def _capture_hits(
 
 
 def _frames(file: Any, source: str, faults: Faults) -> Iterator[Frame]:
-    """Frames with a good header. What comes to a port where frames came, and is none, is corrupt."""
+    """Frames with a good header. What comes to a port of frames, and is none, is corrupt."""
     ports: set[int] = set()
     for datagram in datagrams(file, source, faults):
         place = f"byte {datagram.offset} of {source}"

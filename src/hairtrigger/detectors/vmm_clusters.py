@@ -42,8 +42,8 @@ CLUSTER_DTYPE = np.dtype(
 )
 """A cluster of one plane. ``charge``: sum of adc; ``position`` [strips] and ``time_ns``: means
 weighted with adc, with its square (charge2), and those of the latest hit (utpc).
-``missing_strips``: the longest run of strips without a hit inside; ``span_ns`` from its first hit to
-its last; ``max_gap_ns``: the longest time between two hits in the group of near times it is from."""
+``missing_strips``: the longest run of strips without a hit inside; ``span_ns`` from its first hit
+to its last; ``max_gap_ns``: the longest time between two hits of the group that it was cut from."""
 
 MATCH_DTYPE = np.dtype(
     [("detector", "i2"), ("clusters", "i8", (3,)), ("charge_ratio", "f8"), ("delta_ns", "f8")]
@@ -252,8 +252,8 @@ def _table(hits: np.ndarray, offsets: np.ndarray, gaps: np.ndarray) -> np.ndarra
 def _latest(
     is_latest: np.ndarray, adc: np.ndarray, first: np.ndarray, last: np.ndarray
 ) -> np.ndarray:
-    """The latest hit of each cluster; of equally late ones the first or the last by strip, whichever
-    is nearer to its end of the cluster, then the one with more charge, then the last."""
+    """The latest hit of each cluster; of equally late ones the first or the last by strip,
+    whichever is nearer to its end of the cluster, then that with more charge, then the last."""
     places = np.flatnonzero(is_latest)
     left = places[np.searchsorted(places, first)]
     right = places[np.searchsorted(places, last, side="right") - 1]

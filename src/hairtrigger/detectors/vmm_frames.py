@@ -56,7 +56,7 @@ ESS_READOUT = np.dtype(
 )
 
 FAR = 1 << 12
-"""A frame counter further than this from the expected one is wrong, or a jump if the next fits it."""
+"""A frame counter further than this from the expected is wrong, or a jump if the next fits it."""
 
 WINDOW = 64
 """By how many frames of its source a frame may be late."""

@@ -46,8 +46,8 @@ HIT_DTYPE = np.dtype(
 """A hit. ``fec``: number of the SRS front-end card (1 to 15), or 32 (ring // 2) + fen of the ESS
 readout; ``vmm`` 0 to 15, ``channel`` 0 to 63; ``adc`` 0 to 1023, calibrated where a calibration was
 given; ``bcid`` Gray code undone; ``over_threshold``: its own threshold, not the neighbour's.
-``marker``: the count of the readout's clock that ``offset`` (periods of 4096 crossings) and bcid are
-relative to, 0 where the file does not hold it; ``coarse_ns`` the same in ns with the offset added;
+``marker``: the count of the readout's clock that ``offset`` (periods of 4096 crossings) and bcid
+are relative to, 0 where the file does not hold it; ``coarse_ns`` the same in ns, with the offset;
 ``time_ns`` the time of the hit, NaN where its marker is not known. ``detector``, ``plane`` and
 ``strip`` are -1 where no geometry places the channel."""
 
@@ -92,7 +92,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where each channel lies: ``detector``, ``plane`` and ``strip``, (fecs, 16, 64), -1: nowhere."""
+    """Where each channel lies: ``detector``, ``plane``, ``strip``, (fecs, 16, 64); -1: nowhere."""
 
     detector: np.ndarray
     plane: np.ndarray

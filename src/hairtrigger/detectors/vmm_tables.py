@@ -71,8 +71,8 @@ def read_csv_hits(
     ``fec`` is the card, or the byte of the SRS header that holds it in its upper half (80 for
     card 5). ``offset`` is as in the SRS word: 0 to 15, 31 for -1; a hit with 16 is skipped.
     ``marker_timestamp`` is the marker's first word, its upper 32 bits of 42 (the lower ten are 0 in
-    all captures at hand); 0 is none. Raises StorageError for a file without these columns, or with a line that is no
-    row of whole numbers, or a number out of range.
+    all captures at hand); 0 is none. Raises StorageError for a file without these columns, or with
+    a line that is no row of whole numbers, or a number out of range.
     """
     clock = clock or Clock()
     opener = gzip.open if _is_gzip(path) else open

@@ -19,7 +19,6 @@ from hairtrigger.detectors.vmm_frames import (
     ESS_CLOCK_HZ,
     ESS_FENS,
     ESS_HEADERS,
-    ESS_QUEUES,
     ESS_READOUT,
     ESS_RINGS,
     MARKER_BITS,
@@ -88,8 +87,8 @@ def encode_ess(
 ) -> list[bytes]:
     """ESS frames of hits (HIT_DTYPE), in their order, of output queue 0.
 
-    ``fec`` is 32 (ring // 2) + fen, ``marker`` the time in counts of 88.0525 MHz. ``first_counter``:
-    the first sequence number. Raises InputError for numbers out of range.
+    ``fec`` is 32 (ring // 2) + fen, ``marker`` the time in counts of 88.0525 MHz, and
+    ``first_counter`` the first sequence number. Raises InputError for numbers out of range.
     """
     _check(hits, {"marker": (0, ((1 << 32) * ESS_CLOCK_HZ) - 1)})
     ring, fen = hits["fec"] // 32 * 2, hits["fec"] % 32
