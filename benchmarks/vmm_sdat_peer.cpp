@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 
 #include "Clusterer.h"
 #include "Configuration.h"
@@ -105,17 +105,17 @@ int main(int argc, char **argv) {
 
   Statistics statistics;
   Clusterer clusterer(config, statistics);
-  auto begin = std::chrono::steady_clock::now();
+  clock_t begin = clock();
   for (auto &r : rows) {
     clusterer.AnalyzeHits(r.coarse, r.fec, r.vmm, r.channel, r.bcid, r.tdc, r.adc, r.over, r.chip);
   }
   clusterer.FinishAnalysis();
-  std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  double took = double(clock() - begin) / CLOCKS_PER_SEC;
 
   RootFile *kept = RootFile::GetInstance(config);
   FILE *out = fopen(argv[3], "w");
   if (!out) return 3;
-  fprintf(out, "T %.9f\n", took.count());
+  fprintf(out, "T %.9f\n", took);
   for (auto &c : kept->planes) {
     fprintf(out, "P %u %d %d %u %.17g %.17g %.17g %.17g %.17g %.17g %d", c.id, c.det, c.plane, c.adc,
             c.pos, c.time, c.pos_charge2, c.time_charge2, c.pos_utpc, c.time_utpc,

@@ -39,8 +39,8 @@ from hairtrigger.detectors.vmm_tables import (
 from hairtrigger.detectors.wib_faults import Faults
 from hairtrigger.errors import InputError, StorageError
 
-CHUNK_BYTES = 1 << 22
-"""Bytes of frames that are decoded at once."""
+CHUNK_BYTES = 1 << 18
+"""Bytes of frames that are decoded at once: what fits the processor's cache is quickest."""
 
 Places = str | Path | Sequence[str | Path]
 

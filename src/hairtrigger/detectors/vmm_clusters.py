@@ -273,38 +273,64 @@ def _match_detector(table: np.ndarray, detector: int, rule: MatchRule) -> np.nda
         own = np.flatnonzero((table["detector"] == detector) & (table["plane"] == plane))
         rows.append(own[np.argsort(time[own], kind="stable")])
     others = [1, 2] if len(rows[2]) else [1]
-    candidates = [_candidates(table, time, rows[0], rows[plane], rule) for plane in others]
+    pairs = [_candidates(table, time, rows[0], rows[plane], rule) for plane in others]
+    possible = np.all([np.diff(splits) > 0 for splits, _ in pairs], axis=0)
+    # Where all have one candidate, which is nobody else's, there is nothing to choose.
+    clear = np.all([np.diff(splits) == 1 for splits, _ in pairs], axis=0)
+    for splits, theirs in pairs:
+        wanted = np.bincount(theirs, minlength=len(table))
+        clear[clear] = wanted[theirs[splits[:-1][clear]]] == 1
+    partners = np.stack([theirs[splits[:-1][clear]] for splits, theirs in pairs], axis=1)
+    own = rows[0][clear]
+    enough = table["size"][own] + table["size"][partners[:, 0]] >= rule.min_size
+    fixed = np.concatenate([own[enough, None], partners[enough]], axis=1)
+    chosen = _chosen_in_turn(table, rows[0], np.flatnonzero(possible & ~clear), pairs, rule)
+    matches = np.concatenate([fixed, np.array(chosen, np.int64).reshape(-1, 1 + len(others))])
+    matches = matches[np.argsort(time[matches[:, 0]], kind="stable")]
+    out = np.zeros(len(matches), MATCH_DTYPE)
+    out["detector"] = detector
+    out["clusters"] = -1
+    out["clusters"][:, : 1 + len(others)] = matches
+    zero, one = matches[:, 0], matches[:, 1]
+    out["charge_ratio"] = table["charge"][zero] / table["charge"][one]
+    out["delta_ns"] = time[one] - time[zero]
+    return out
+
+
+def _chosen_in_turn(
+    table: np.ndarray,
+    own: np.ndarray,
+    places: np.ndarray,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    rule: MatchRule,
+) -> list[tuple[int, ...]]:
+    """Matches of the clusters at some places of plane 0, each choosing from what is left."""
     sizes = table["size"].tolist()
-    taken: list[set[int]] = [set() for _ in others]
+    lists = [(splits.tolist(), theirs.tolist()) for splits, theirs in pairs]
+    taken: list[set[int]] = [set() for _ in pairs]
     matches = []
-    for n, own in enumerate(rows[0].tolist()):
-        partners, size = [], sizes[own]
-        for (splits, theirs), used in zip(candidates, taken, strict=True):
+    for n, first in zip(places.tolist(), own[places].tolist(), strict=True):
+        found, size = [], sizes[first]
+        for (splits, theirs), used in zip(lists, taken, strict=True):
             for other in theirs[splits[n] : splits[n + 1]]:
                 if other not in used and size + sizes[other] >= rule.min_size:
-                    partners.append(other)
+                    found.append(other)
                     size += sizes[other]
                     break
             else:
                 break
         else:
-            for used, other in zip(taken, partners, strict=True):
+            for used, other in zip(taken, found, strict=True):
                 used.add(other)
-            matches.append((own, *partners, *[-1] * (2 - len(partners))))
-    out = np.zeros(len(matches), MATCH_DTYPE)
-    if matches:
-        out["detector"], out["clusters"] = detector, matches
-        zero, one = out["clusters"][:, 0], out["clusters"][:, 1]
-        out["charge_ratio"] = table["charge"][zero] / table["charge"][one]
-        out["delta_ns"] = time[one] - time[zero]
-    return out
+            matches.append((first, *found))
+    return matches
 
 
 def _candidates(
     table: np.ndarray, time: np.ndarray, own: np.ndarray, other: np.ndarray, rule: MatchRule
-) -> tuple[list[int], list[int]]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Clusters of another plane that the rule allows, for each of plane 0, nearest first; those of
-    cluster ``n`` stand from place ``n`` of the first list on to place ``n + 1``."""
+    cluster ``n`` stand in the second array from ``first[n]`` to ``first[n + 1]``."""
     low = np.searchsorted(time[other], time[own] - rule.max_delta_ns, side="left")
     high = np.searchsorted(time[other], time[own] + rule.max_delta_ns, side="right")
     counts = high - low
@@ -318,4 +344,4 @@ def _candidates(
     mine, theirs, distance, index = mine[good], theirs[good], distance[good], index[good]
     order = np.lexsort((index, distance, mine))
     splits = np.searchsorted(mine, np.arange(len(own) + 1))
-    return splits.tolist(), theirs[order].tolist()
+    return splits, theirs[order]
