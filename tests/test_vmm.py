@@ -285,6 +285,23 @@ def test_pcap_vlan_and_gzip(tmp_path):
             assert len(read_vmm(packed).hits) < len(hits)
 
 
+def test_offsets_of_old_firmware(tmp_path):
+    """0 to 31 instead of -1 to 15: told by the first frames, and then held to."""
+    hits = some_hits(3000, 14)
+    hits["offset"] = np.arange(3000) % 32
+    hits["offset"][2000:] %= 17  # the last frames alone would look like new firmware
+    frames = encode_srs(hits, words=100, old_offsets=True)
+    path = capture(tmp_path / "run.pcapng", frames)
+    for chunk in (1, 1 << 18):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("hairtrigger.detectors.vmm.CHUNK_BYTES", chunk)
+            read = read_vmm(path)
+        same(read.hits, hits)
+        assert not read.faults
+    coarse = (hits["marker"] + 4096.0 * hits["offset"]) * 22.5
+    np.testing.assert_array_equal(read.hits["coarse_ns"], coarse)
+
+
 def test_words_that_are_no_hits(tmp_path):
     """Latency violations, chips and offsets that do not exist, trigger markers."""
     hits = some_hits(20, 9)
@@ -366,7 +383,15 @@ def test_missing_file_and_capture_without_frames(tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("fec", 16), ("vmm", 16), ("channel", 64), ("adc", 1024), ("bcid", 4096), ("offset", 16)],
+    [
+        ("fec", 0),
+        ("fec", 16),
+        ("vmm", 16),
+        ("channel", 64),
+        ("adc", 1024),
+        ("bcid", 4096),
+        ("offset", 16),
+    ],
 )
 def test_what_no_chip_sends_is_not_written(field, value):
     hits = some_hits(5, 13)

@@ -41,14 +41,23 @@ MAX_WORDS, MAX_READOUTS = 1493, 446
 """Words and readouts that fit a frame of 8972 bytes, the payload of a jumbo packet."""
 
 
-def encode_srs(hits: np.ndarray, *, words: int = MAX_WORDS, first_counter: int = 0) -> list[bytes]:
+def encode_srs(
+    hits: np.ndarray,
+    *,
+    words: int = MAX_WORDS,
+    first_counter: int = 0,
+    old_offsets: bool = False,
+) -> list[bytes]:
     """SRS frames of hits (HIT_DTYPE), in their order, a new frame where the card changes.
 
     A time marker goes before the first hit of a chip and where its marker changes; a hit with a
     marker of 0 must come before all markers of its chip. Each card counts its frames from
-    ``first_counter``; a frame holds at most ``words``. Raises InputError for numbers out of range.
+    ``first_counter``; a frame holds at most ``words``. ``offset`` is -1 to 15, or with
+    ``old_offsets`` 0 to 31, as old firmware counts. Raises InputError for numbers out of range.
     """
-    _check(hits, {"fec": (1, VMMS - 1), "offset": (-1, 15), "marker": (0, (1 << MARKER_BITS) - 1)})
+    offsets = (0, 31) if old_offsets else (-1, 15)
+    marks = (0, (1 << MARKER_BITS) - 1)
+    _check(hits, {"fec": (1, VMMS - 1), "offset": offsets, "marker": marks})
     key = hits["fec"] * np.uint16(VMMS) + hits["vmm"]
     order = np.argsort(key, kind="stable")
     changed = np.ones(len(hits), bool)
