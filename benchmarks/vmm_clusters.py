@@ -235,6 +235,32 @@ def against_today(folder: Path, checkout: Path) -> dict:
     return out
 
 
+def xyu_residuals(folder: Path) -> tuple[dict, np.ndarray]:
+    """How well plane 2 of the x-y-u capture follows from the others, and what each match misses by.
+
+    u is linear in x and y, whatever the angles, if hits, strips and matches are right.
+    """
+    _, rule, match = SETTINGS["xyu"]
+    hits = read_vmm(folder / XYU, geometry=folder / "example_geometry_xyu.json").hits
+    table = find_hit_clusters(hits, rule).table
+    rows = match_planes(table, match)["clusters"]
+    x, y, u = (table["position"][rows[:, n]] for n in range(3))
+    terms = np.stack([x, y, np.ones_like(x)], axis=1)
+    kept = np.ones(len(u), bool)
+    for _ in range(20):  # without what lies beyond three sigma
+        fit = np.linalg.lstsq(terms[kept], u[kept], rcond=None)[0]
+        residual = u - terms @ fit
+        sigma = 1.4826 * np.median(np.abs(residual))
+        kept = np.abs(residual) < 3 * sigma
+    out = {
+        "matches": len(rows),
+        "u_of_x_y_1": [round(float(value), 4) for value in fit],
+        "sigma_strips": round(float(sigma), 3),
+        "within_two_strips": round(float((np.abs(residual) < 2).mean()), 4),
+    }
+    return out, residual
+
+
 def _seconds(work: Callable[[], object], times: int = 7) -> float:
     """CPU time, the best of some tries: the machine may be busy."""
     best = np.inf
@@ -280,7 +306,8 @@ def rates(folder: Path) -> dict[str, float]:
 
 
 def draw(shown: dict, folder: Path, path: Path) -> None:
-    """Positions and charges of the ESS capture, ours and vmm-sdat's; x and y of the xyu capture."""
+    """Positions and charges of the ESS capture, ours and vmm-sdat's; residuals of the third plane
+    of the x-y-u capture."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -303,15 +330,10 @@ def draw(shown: dict, folder: Path, path: Path) -> None:
         axes.legend(fontsize=8)
     where.set(xlabel="position [strips]", ylabel="clusters", title="ESS capture")
     charge.set(xlabel="charge [ADC counts]", ylabel="clusters", xscale="log", title="ESS capture")
-    _, rule, match = SETTINGS["xyu"]
-    hits = read_vmm(folder / XYU, geometry=folder / "example_geometry_xyu.json").hits
-    table = find_hit_clusters(hits, rule).table
-    rows = match_planes(table, match)["clusters"]
-    x, y, u = (table["position"][rows[:, n]] for n in range(3))
-    points = plane.scatter(x, y, s=3, c=u)
-    figure.colorbar(points, ax=plane, label="plane 2 [strips]")
-    plane.set(xlabel="plane 0 [strips]", ylabel="plane 1 [strips]")
-    plane.set(title=f"x-y-u capture, {len(rows)} matches")
+    misses, residual = xyu_residuals(folder)
+    plane.hist(residual, np.linspace(-4, 4, 161), histtype="step", color="k")
+    plane.set(xlabel="u less that of x and y [strips]", ylabel="matches", yscale="log")
+    plane.set(title=f"x-y-u capture: sigma {misses['sigma_strips']} strips")
     figure.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(figure)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
@@ -342,6 +364,7 @@ def main() -> None:
             for name in (RPC, XYU)
         },
         "against_the_file_of_2022": root,
+        "third_plane_of_xyu": xyu_residuals(folder)[0],
         "million_hits_per_second": rates(folder),
     }
     if arguments.vmm_sdat is not None:
