@@ -262,6 +262,19 @@ def test_packets_of_others_and_fragments(tmp_path):
     assert read.faults.counts == {"other traffic": 1, "fragment": 1, "truncated": 1}
 
 
+def test_sections_of_both_orders_in_one_file(tmp_path):
+    """Captures put one after the other, as mergecap and cat do."""
+    hits = some_hits(200, 15)
+    frames = encode_srs(hits, words=30)
+    one = capture(tmp_path / "one.pcapng", frames[:3]).read_bytes()
+    two = capture(tmp_path / "two.pcapng", frames[3:], big_endian=True).read_bytes()
+    path = tmp_path / "both.pcapng"
+    path.write_bytes(one + two)
+    read = read_vmm(path)
+    same(read.hits, hits)
+    assert not read.faults
+
+
 def test_pcap_vlan_and_gzip(tmp_path):
     """tcpdump's own format, in both orders and resolutions, with VLAN tags, gzipped or not."""
     hits = some_hits(200, 8)
