@@ -231,7 +231,7 @@ def test_every_truncation_of_the_container(tmp_path):
     raw = path.read_bytes()
     sizes = []
     first = len(capture(tmp_path / "one.pcapng", frames[:1]).read_bytes())
-    for length in range(first, len(raw)):
+    for length in [*range(first, len(raw), 5), len(raw) - 1]:
         path.write_bytes(raw[:length])
         read = read_vmm(path)
         sizes.append(len(read.hits))
