@@ -1,5 +1,6 @@
 """What was wrong in a stream of frames: how often each kind of fault, and where first."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,23 +35,25 @@ FIRST = 5
 class Faults:
     """Faults counted so far: ``counts`` by kind, and the ``first`` places of each.
 
-    A place is text: the byte where the frame begins and its source, or a timestamp.
+    A place is text: the byte where the frame begins and its source, or a timestamp. ``kinds`` are
+    those of WIB frames, or of another format.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     first: dict[str, list[str]] = field(default_factory=dict)
+    kinds: Mapping[str, tuple[str, str]] = field(default_factory=lambda: KINDS, repr=False)
 
     def __bool__(self) -> bool:
         return any(self.counts.values())
 
     def __getitem__(self, kind: str) -> int:
-        if kind not in KINDS:
+        if kind not in self.kinds:
             raise KeyError(kind)
         return self.counts.get(kind, 0)
 
     def add(self, kind: str, count: int, places: list[str] | None = None) -> None:
-        """Count ``count`` more of a kind of `KINDS`; of the places, the first are enough."""
-        if kind not in KINDS:
+        """Count ``count`` more of one of the kinds; of the places, the first are enough."""
+        if kind not in self.kinds:
             raise KeyError(kind)
         if count:
             self.counts[kind] = self.counts.get(kind, 0) + int(count)
@@ -71,14 +74,14 @@ class Faults:
         """What was counted since this was last called; begins anew at no faults."""
         counts, first = self.counts, self.first
         self.counts, self.first = {}, {}
-        return Faults(counts, first)
+        return Faults(counts, first, self.kinds)
 
     def in_words(self) -> str:
         """A line for each kind that occurred: how many, what, what was done, where first."""
         if not self:
             return "no faults"
         lines = []
-        for kind, (what, done) in KINDS.items():
+        for kind, (what, done) in self.kinds.items():
             if self.counts.get(kind):
                 line = f"{kind}: {self.counts[kind]} {what}, {done}"
                 if self.first.get(kind):
