@@ -222,7 +222,10 @@ class _Listed:
     def get_available_providers(self) -> list[str]:
         return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
-    def InferenceSession(self, model: bytes, options: object, providers: list):
+    def InferenceSession(
+        self, model: bytes, options: object, providers: list, enable_fallback: int
+    ):
+        assert enable_fallback == 0
         self.given = providers
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,8 @@ class Session:
 
     ``model``: the bytes of the file; ``key``: what its property `KEY` must be; ``name``: what
     messages call it; ``provider``: a name of `PROVIDERS`; ``threads``: inside one call;
-    ``options``: more of ONNX Runtime's options of the provider. Raises `ToolError` where ONNX Runtime or the
-    provider is missing, `StorageError` for bytes that are no model of this Graph.
+    ``options``: more of ONNX Runtime's options of the provider. Raises `ToolError` where ONNX
+    Runtime or the provider is missing, `StorageError` for bytes that are no model of this Graph.
     """
 
     def __init__(
@@ -63,10 +63,13 @@ class Session:
         if provider != "cpu":
             settings.log_severity_level = 4  # what goes wrong is said by the error below
         try:
-            self.session = runtime.InferenceSession(
-                model, settings, providers=[(wanted, {**own, **(options or {})})]
+            self._session = runtime.InferenceSession(
+                model,
+                settings,
+                providers=[(wanted, {**own, **(options or {})})],
+                enable_fallback=0,
             )
-            found = self.session.get_modelmeta().custom_metadata_map
+            found = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime has an exception for each of its status codes
             if provider != "cpu":
                 raise ToolError(
@@ -77,7 +80,7 @@ class Session:
                 f"{name} is no model that ONNX Runtime can load: {_first_line(error)}",
                 "Export the Graph again.",
             ) from error
-        if wanted not in self.session.get_providers():
+        if wanted not in self._session.get_providers():
             # ONNX Runtime only logs this and goes on with its CPU provider.
             raise ToolError(
                 f"not run: no GPU: {wanted} is in this onnxruntime but does not start here.",
@@ -89,8 +92,8 @@ class Session:
                 "Export the Graph again.",
             )
         self._name = name
-        self.inputs = [(i.name, _DTYPES[i.type]) for i in self.session.get_inputs()]
-        self.outputs = [o.name for o in self.session.get_outputs()]
+        self.inputs = [(i.name, _DTYPES[i.type]) for i in self._session.get_inputs()]
+        self.outputs = [o.name for o in self._session.get_outputs()]
         codes = found["hairtrigger.border"] == "codes"
         self._in_lsb = [0 if codes else op.type.lsb for op in graph.input_ops]
         self._out_lsb = [0 if codes else t.lsb for t in graph.output_types]
@@ -106,9 +109,25 @@ class Session:
     def run(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The outputs as the model gives them. Raises `ToolError`."""
         try:
-            return self.session.run(self.outputs, feeds)
+            return self._session.run(self.outputs, feeds)
         except Exception as error:
             raise ToolError(f"ONNX Runtime failed on {self._name}: {_first_line(error)}") from error
+
+    def on_device(self, feeds: dict[str, NDArray[Any]]) -> Callable[[], None]:
+        """A call that runs with inputs and outputs that stay in the GPU's memory, and returns when
+        it is done. For timing without transfers, on the GPU's providers only."""
+        runtime = _runtime()
+        bound = self._session.io_binding()
+        for name, x in feeds.items():
+            bound.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(x, "cuda", 0))
+        for name in self.outputs:
+            bound.bind_output(name, "cuda", 0)
+
+        def call() -> None:
+            self._session.run_with_iobinding(bound)
+            bound.synchronize_outputs()
+
+        return call
 
     def run_codes(self, codes: Sequence[NDArray[np.integer[Any]]]) -> list[NDArray[Any]]:
         """Codes of the outputs, as whole floating-point numbers, from codes of the inputs."""
@@ -128,7 +147,9 @@ def provider_problem(provider: str) -> str:
     settings = runtime.SessionOptions()
     settings.log_severity_level = 4
     try:
-        session = runtime.InferenceSession(_probe(), settings, providers=[(wanted, own)])
+        session = runtime.InferenceSession(
+            _probe(), settings, providers=[(wanted, own)], enable_fallback=0
+        )
         if wanted in session.get_providers():
             session.run(None, {"x": np.zeros((1, 1), dtype=np.float32)})
             return ""
