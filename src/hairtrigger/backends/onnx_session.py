@@ -37,8 +37,9 @@ class Session:
 
     ``model``: the bytes of the file; ``key``: what its property `KEY` must be; ``name``: what
     messages call it; ``provider``: a name of `PROVIDERS`; ``threads``: inside one call;
-    ``options``: more of ONNX Runtime's options of the provider. Raises `ToolError` where ONNX
-    Runtime or the provider is missing, `StorageError` for bytes that are no model of this Graph.
+    ``options``: more of ONNX Runtime's options of the provider; ``as_written``: without ONNX
+    Runtime's rewritings. Raises `ToolError` where ONNX Runtime or the provider is missing,
+    `StorageError` for bytes that are no model of this Graph.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Session:
         provider: str = "cpu",
         threads: int = 1,
         options: dict[str, str] | None = None,
+        as_written: bool = False,
     ) -> None:
         runtime = _runtime()
         wanted, own = _listed(runtime, provider)
@@ -60,6 +62,8 @@ class Session:
         settings.inter_op_num_threads = 1
         # On by choice only, and never ours: bfloat16 products on Arm.
         settings.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "0")
+        if as_written:
+            settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if provider != "cpu":
             settings.log_severity_level = 4  # what goes wrong is said by the error below
         try:
