@@ -36,9 +36,13 @@ OPSETS = range(9, 21)
 """What the parser of TensorRT 10.0 takes."""
 
 OPERATORS = frozenset(
-    """Abs Add ArgMax AveragePool Cast Ceil Clip Concat Constant Conv DequantizeLinear Equal Expand
-    Floor Gather Gemm Greater GreaterOrEqual Identity MatMul Max MaxPool Min Mul Pad QuantizeLinear
-    ReduceSum Relu Reshape Round Shape Sign Slice Sub Transpose""".split()
+    [
+        *("Abs", "Add", "ArgMax", "AveragePool", "Cast", "Ceil", "Clip", "Concat", "Constant"),
+        *("Conv", "DequantizeLinear", "Equal", "Expand", "Floor", "Gather", "Gemm", "Greater"),
+        *("GreaterOrEqual", "Identity", "MatMul", "Max", "MaxPool", "Min", "Mul", "Pad"),
+        *("QuantizeLinear", "ReduceSum", "Relu", "Reshape", "Round", "Shape", "Sign", "Slice"),
+        *("Sub", "Transpose"),
+    ]
 )
 """Those of our models that TensorRT 10.0's parser lists as supported."""
 
