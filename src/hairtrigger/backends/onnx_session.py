@@ -66,6 +66,8 @@ class Session:
             settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if provider != "cpu":
             settings.log_severity_level = 4  # what goes wrong is said by the error below
+            # No node goes to the CPU unseen: what the provider cannot run is an error.
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             self._session = runtime.InferenceSession(
                 model,

@@ -43,6 +43,11 @@ class Runner(Protocol):
         ...
 
     @property
+    def device(self) -> str:
+        """ "CPU" or "GPU"."""
+        ...
+
+    @property
     def exact(self) -> bool:
         """Are its codes the Graph's by construction? They are compared all the same."""
         ...
@@ -56,6 +61,13 @@ class Runner(Protocol):
         """Output codes for the inputs' codes, arrays (events, *shape)."""
         ...
 
+    def bind(self, codes: Sequence[IntArray], transfers: bool = True) -> Callable[[], object]:
+        """A call that works on these events and returns when it is done. Inputs are made ready
+        before, in the dtype that the engine takes: in host memory, whose outputs come back there;
+        or, without ``transfers``, in the device's memory, where outputs stay. Raises `InputError`
+        without transfers where there is no device apart."""
+        ...
+
     def timed(self, codes: Sequence[IntArray], repeats: int) -> Timing:
         """Time ``repeats`` calls, each with all these events, after one that is not counted."""
         ...
@@ -63,6 +75,14 @@ class Runner(Protocol):
     def close(self) -> None:
         """Free memory of the device. A closed runner is not called again."""
         ...
+
+
+def no_device(name: str) -> InputError:
+    """What `Runner.bind` raises without transfers where there is no device apart."""
+    return InputError(
+        f"{name} has no device apart from the host, so transfers cannot be left out.",
+        "Bind it with transfers.",
+    )
 
 
 def clock(call: Callable[[], Any], repeats: int) -> Seconds:

@@ -186,6 +186,7 @@ class TensorRtRunner:
     """
 
     batches: tuple[int, ...] | None = None
+    device = "GPU"
 
     def __init__(
         self,
@@ -194,12 +195,12 @@ class TensorRtRunner:
         model: bytes,
         batches: tuple[int, int, int] | None = None,
     ) -> None:
-        trt, device = import_tensorrt(), Cuda().device()
+        trt, gpu = import_tensorrt(), Cuda().device()
         self.graph, self.kind, self._model, self._fixed = graph, kind, model, batches
         self.name, self.exact = f"tensorrt-{kind}", kind == "fp32"
         self.engine = (
-            f"TensorRT {trt.__version__} {kind}, TF32 off, CUDA graph, on {device.name} "
-            f"(compute capability {device.capability}, driver {device.driver})"
+            f"TensorRT {trt.__version__} {kind}, TF32 off, CUDA graph, on {gpu.name} "
+            f"(compute capability {gpu.capability}, driver {gpu.driver})"
         )
         self._bound: dict[int, Bound] = {}
 
@@ -236,13 +237,21 @@ class TensorRtRunner:
             buffer.host[: len(x)] = np.ldexp(x.astype(np.float64), -op.type.lsb)
             buffer.host[len(x) :] = 0
 
+    def bind(self, codes: Sequence[IntArray], transfers: bool = True) -> Callable[[], object]:
+        """A launch of a CUDA graph, and the wait for it. One binding of so many events holds at a
+        time: they share buffers."""
+        bound = self.bound(len(codes[0]))
+        self._fill(bound, codes)
+        if transfers:
+            return lambda: bound.launch(bound.whole)
+        bound.launch(bound.whole)  # brings the inputs there
+        return lambda: bound.launch(bound.compute)
+
     def timed(self, codes: Sequence[IntArray], repeats: int) -> Timing:
         """With transfers: pinned host memory to device, network, and back, by the host's clock.
         Without: the network alone, by CUDA's events."""
-        bound = self.bound(len(codes[0]))
-        self._fill(bound, codes)
-        whole = clock(lambda: bound.launch(bound.whole), repeats)
-        return Timing(whole, bound.device_seconds(repeats))
+        whole = clock(self.bind(codes), repeats)
+        return Timing(whole, self.bound(len(codes[0])).device_seconds(repeats))
 
     def close(self) -> None:
         """Free the GPU's memory."""
