@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from hairtrigger.backends import cpp, hls, onnx, rtl, tensorrt, xla
+from hairtrigger.backends import cpp, hls, onnx, rtl, tensorrt, vitis_ai, xla
 from hairtrigger.backends.base import Artifact, Backend
 from hairtrigger.errors import InputError, UnsupportedError
 
@@ -19,6 +19,7 @@ BUILT_IN: dict[str, Backend] = {
     "onnx": onnx,
     "rtl": rtl,
     "tensorrt": tensorrt,
+    "vitis_ai": vitis_ai,
     "xla": xla,
 }
 
