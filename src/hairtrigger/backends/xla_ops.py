@@ -3,14 +3,13 @@
 Everything is a whole number in int32 or int64, so no compiler can round. Products of matrices go
 through float32 or float64 where a bound says that every partial sum is a whole number that the
 format holds; at precision HIGHEST no device takes TF32 or bfloat16 for them. Convolutions are
-products over their windows: nothing can turn them into Winograd or FFT.
+products over gathered windows: nothing can turn them into Winograd or FFT.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,9 @@ from hairtrigger.fixed import HGQ2_FOLDS, IntArray, Overflow, Rounding
 from hairtrigger.graph import linear, moves, ops
 from hairtrigger.graph.exact import FLOAT32, FLOAT64
 from hairtrigger.graph.graph import Graph, Node
-from hairtrigger.graph.linear import window_index, window_shape
+from hairtrigger.graph.linear import window_index
 from hairtrigger.graph.ops import Relation
 from hairtrigger.graph.types import Literal, Range, TensorType
-
-SLICES = 64
-"""Windows of more elements than this are gathered: each slice is a node to compile."""
 
 Traced = Any
 """A JAX array: codes (events, *shape), or (1, *shape) for what no input changes."""
@@ -350,21 +346,12 @@ def _windows(
     import jax.numpy as jnp
 
     *image, channels = t.shape
-    positions = window_shape(tuple(image), op.window, op.strides, op.padding)
-    padded = jnp.pad(x, ((0, 0), *op.padding, (0, 0)), constant_values=outside)
-    views: list[Traced] = []
-    if prod(op.window) <= SLICES:  # strided slices, which XLA copies faster than it gathers
-        for start in np.ndindex(*op.window):
-            cuts = (
-                slice(at, at + (n - 1) * step + 1, step)
-                for at, n, step in zip(start, positions, op.strides, strict=True)
-            )
-            views.append(padded[(slice(None), *cuts)])
-        return jnp.stack(views, axis=-2)
-    shape = tuple(n + sum(p) for n, p in zip(image, op.padding, strict=True))
-    none = ((0, 0),) * len(image)
-    index = window_index(shape, op.window, op.strides, none).astype(np.int32)
-    flat = padded.reshape(x.shape[0], prod(shape), channels)
+    index = window_index(tuple(image), op.window, op.strides, op.padding)
+    pixels = int(np.prod(image))
+    flat = x.reshape(x.shape[0], pixels, channels)
+    if (index < 0).any():
+        flat = jnp.pad(flat, ((0, 0), (0, 1), (0, 0)), constant_values=outside)
+    index = np.where(index < 0, pixels, index).astype(np.int32)
     return jnp.take(flat, index, axis=1, mode="clip")
 
 
