@@ -52,7 +52,7 @@ def quantize(
     except Exception as error:  # it imports much, and any of it may be missing
         raise ToolError(
             f"not run: AMD Quark cannot be imported: {error}.",
-            "Install amd-quark in an environment of its own, beside hairtrigger.",
+            "Install amd-quark and torch in an environment of their own, with hairtrigger.",
         ) from error
     path = Path(folder) / f"{file_stem(graph)}.{target.dpu}.quark.onnx"
     model = to_float_onnx(graph, events=batch, ir_version=IR_VERSION)
