@@ -216,6 +216,16 @@ def test_every_problem_at_once() -> None:
     assert all(problem in str(caught.value) for problem in problems(graph, TENSORRT))
 
 
+def test_a_pool_of_sums_reads_int8_too() -> None:
+    b = Builder("pool")
+    x = b.add(Input("x", uniform(Fixed(True, 9, 0), 4, 2)))
+    graph = b.build([b.add(SumPool((2,), (2,), ((0, 0),)), x)])
+    assert problems(graph, TENSORRT) == [
+        "%1 SumPool: it reads %0 Input, which is not in int8 (s9.0); put a Quantize to 8 bits "
+        "between."
+    ]
+
+
 def test_a_wide_input_that_is_quantised_at_once(tmp_path: Path) -> None:
     """12-bit ADC counts brought to 7 bits: the Input stays float32."""
     b = Builder("adc")

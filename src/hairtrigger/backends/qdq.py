@@ -185,14 +185,15 @@ def problems(graph: Graph, style: Style) -> list[str]:
                     f"{at}: {problem}"
                     for problem in _quantize_problems(node.op, operand, ranges[source], style)
                 ]
-            case linear.Dense(kernel) | linear.Conv(kernel):
+            case linear.Dense() | linear.Conv() | linear.SumPool():
                 (source,) = node.operands
                 if not ready[source]:
                     found.append(
                         f"{at}: it reads {where(graph, source)}, which is not in int8 "
                         f"({_formats(graph.nodes[source].type)}); put a Quantize to 8 bits between."
                     )
-                if int8_weights(kernel, style.channels) is None:
+                kernel = None if isinstance(node.op, linear.SumPool) else node.op.kernel
+                if kernel is not None and int8_weights(kernel, style.channels) is None:
                     each = (
                         "even with a scale for each channel" if style.channels else "in one scale"
                     )
