@@ -43,13 +43,14 @@ def write(sheet: Sheet, graph: Graph, ranges: Sequence[Range], inputs: dict[int,
         if place not in needed or place in values:
             continue
         sheet.where = f"{place}.{type(node.op).__name__}"
-        values[place] = _node(sheet, graph, place, [values[n] for n in node.operands], ranges)
+        values[place] = write_node(sheet, graph, place, [values[n] for n in node.operands], ranges)
     return [values[n] for n in graph.outputs]
 
 
-def _node(
+def write_node(
     sheet: Sheet, graph: Graph, place: int, operands: list[Value], ranges: Sequence[Range]
 ) -> Value:
+    """Write one node, whose operands are written."""
     node = graph.nodes[place]
     types = [graph.nodes[n].type for n in node.operands]
     if all(v.constant is not None for v in operands):
@@ -154,7 +155,12 @@ def _table(sheet: Sheet, op: ops.Table, x: Value) -> Value:
     start = np.asarray(-op.first)
     if op.select is not None:
         start = op.select.codes * op.values.shape[1] - op.first
-    index = sheet.put("Add", sheet.cast(x.name, np.int64), sheet.array(x.lay(start)))
+    name = x.name
+    if not sheet.rounds:  # what lies between two entries, or beyond the last, takes the nearest
+        last = op.first + op.values.shape[1] - 1
+        name = sheet.put("Max", sheet.put("Round", name), sheet.number(float(op.first)))
+        name = sheet.put("Min", name, sheet.number(float(last)))
+    index = sheet.put("Add", sheet.cast(name, np.int64), sheet.array(x.lay(start)))
     values = sheet.number(op.values.codes.ravel())
     name = sheet.put("Gather", values, index, axis=0)
     return replace(x, name=name, scale=np.asarray(op.values.fraction))
@@ -207,7 +213,7 @@ def _half(graph: Graph, place: int) -> np.ndarray | None:
 
 
 def _absorb(
-    graph: Graph, place: int, weights: Weights, scale_in: IntArray
+    sheet: Sheet, graph: Graph, place: int, weights: Weights, scale_in: IntArray
 ) -> tuple[Weights, IntArray, bool]:
     """Weights that take the scale of the operand, give the one wanted, and round on the way.
 
@@ -217,7 +223,7 @@ def _absorb(
     shape = graph.nodes[place].type.shape
     wanted = _after(graph, place)
     scale = by_channel(wanted)
-    half = _half(graph, place)
+    half = _half(graph, place) if sheet.rounds else None
     if scale is None:
         scale, half = np.asarray(graph.nodes[place].type.lsb), None
     rows = scale_in[:, None] if scale_in.ndim else scale_in
@@ -236,7 +242,7 @@ def _dense(sheet: Sheet, graph: Graph, place: int, x: Value, weights: Weights) -
     if x.first:
         x = sheet.plain(x)
     x, scale_in = sheet.by_channel(x, graph.nodes[node.operands[0]].type.lsb)
-    weights, scale, half = _absorb(graph, place, weights, scale_in)
+    weights, scale, half = _absorb(sheet, graph, place, weights, scale_in)
     kernel = weights.kernel if x.order is None else weights.kernel[x.order]
     arrays = [sheet.number(kernel)]
     if weights.bias is not None:
@@ -265,8 +271,8 @@ def _conv(
     if scale_in.ndim and groups > 1:  # rows of the kernel serve several channels then
         x = sheet.scaled(x, np.asarray(lsb))
         scale_in = x.scale
-    weights, scale, half = _absorb(graph, place, weights, scale_in)
-    if sheet.real is np.float64:
+    weights, scale, half = _absorb(sheet, graph, place, weights, scale_in)
+    if sheet.products:
         name = _conv_by_product(sheet, shape, sheet.plain(x), weights, strides, padding, groups)
         return Value(name, shape, scale, half=half)
     x = sheet.channels_first(x)
@@ -292,8 +298,8 @@ def _conv_by_product(
     padding: Pairs,
     groups: int,
 ) -> str:
-    """A convolution as a matrix product over gathered windows: ONNX Runtime has no Conv in
-    float64."""
+    """A convolution as a matrix product over gathered windows: no engine can turn it into a
+    Winograd or FFT convolution, which are not exact."""
     *image, channels = x.shape
     window = weights.kernel.shape[:-2]
     index = window_index(tuple(image), window, strides, padding)
@@ -404,7 +410,9 @@ def _crop(sheet: Sheet, node: Node, x: Value, cropping: Pairs) -> Value:
 
 
 def _concat(sheet: Sheet, node: Node, operands: list[Value], axis: int) -> Value:
-    lsb = np.asarray(node.type.lsb)
+    scales = {int(v.scale) for v in operands if v.scale.ndim == 0}
+    same = len(scales) == 1 and all(v.scale.ndim == 0 for v in operands)
+    lsb = operands[0].scale if same else np.asarray(node.type.lsb)
     scaled: list[Value] = [sheet.tensor(sheet.scaled(v, lsb)) for v in operands]
     if not all(v.first for v in scaled):
         scaled = [sheet.plain(v) for v in scaled]
