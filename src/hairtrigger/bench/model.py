@@ -21,7 +21,7 @@ def load_graph(path: Path, input_format: Fixed | None = None) -> Graph:
     front-end raises.
     """
     if path.is_dir():
-        graph = _parse(_in_folder(path))
+        graph = _parse(graph_file(path))
     elif path.suffix == ".keras":
         graph = _from_keras(path, input_format)
     elif path.suffix == ".onnx":
@@ -47,12 +47,18 @@ def load_graph(path: Path, input_format: Fixed | None = None) -> Graph:
     return graph
 
 
-def _in_folder(folder: Path) -> Path:
+def graph_file(path: Path) -> Path:
+    """The file that a model is read from: in a folder, the Graph that a run left there.
+
+    Raises `InputError` for a folder without one.
+    """
+    if not path.is_dir():
+        return path
     for name in IN_FOLDER:
-        if (folder / name).is_file():
-            return folder / name
+        if (path / name).is_file():
+            return path / name
     raise InputError(
-        f"folder {folder} holds no Graph: looked for {', '.join(IN_FOLDER)}",
+        f"folder {path} holds no Graph: looked for {', '.join(IN_FOLDER)}",
         "give a folder that `hairtrigger compile` or `hairtrigger run` made, or a model",
     )
 
