@@ -114,12 +114,13 @@ class Bench:
         found: list[Row] = []
         plan = [(t, w) for t in self.setting.threads for w in self.engine.ways(t)]
         seconds = SWEEP_SHARE * self.setting.seconds
+        points = len(plan) * len(self.setting.batches)
         for number, (threads, way) in enumerate(plan):
             before: Row | None = None
             for place, batch in enumerate(self.setting.batches):
-                self.progress(number * len(self.setting.batches) + place, len(plan) * len(
-                    self.setting.batches
-                ))
+                self.progress(number * len(self.setting.batches) + place, points)
+                if way == SLICES and batch < threads > 1:
+                    continue  # fewer slices than threads: the row of fewer threads says it
                 row = replace(self._row(SWEEP, batch), threads=threads, way=way)
                 why = self._too_much(batch, before, seconds)
                 if why:

@@ -29,10 +29,14 @@ MOST_CALLS = 2_000_000
 """A scenario ends after so many calls, whatever its duration."""
 WARM_UP = 0.1
 """This share of the duration goes before, and is not counted."""
+LATE = 0.01
+"""This share of the queries may exceed the bound of the server scenario."""
 FAIL_FACTOR = 100
 """A server that makes a query wait so many times the bound is given up: it is overloaded."""
 TRIALS = 8
 """Rates that the search of `find_rate` tries."""
+STEPS, STEP = 5, 0.85
+"""A rate that was found by short runs is lowered so often, and by this factor, until it holds."""
 
 
 @dataclass(frozen=True)
@@ -112,18 +116,26 @@ def poisson_arrivals(rate: float, seconds: float, seed: int) -> list[int]:
 
 
 def serve(
-    calls: Mapping[int, Sequence[Call]], arrivals: Sequence[int], clock: Clock, give_up_ns: float
+    calls: Mapping[int, Sequence[Call]],
+    arrivals: Sequence[int],
+    clock: Clock,
+    bound_ns: float = math.inf,
+    *,
+    patient: bool = True,
 ) -> Timed:
     """One server, first come, first served; times count from when a query came.
 
     ``calls``: calls for each number of queries that can be answered at once, 1 among them; as many
-    as wait are taken together, up to the largest. Ends early where a query waits ``give_up_ns``.
+    as wait are taken together, up to the largest. Ends early where a query waits `FAIL_FACTOR`
+    times the bound; where it is not ``patient``, as soon as more than `LATE` of all queries have
+    exceeded the bound, so that it cannot hold any more.
     """
+    allowed = len(arrivals) if patient else int(LATE * len(arrivals))
     sizes = sorted(calls)
     turns = {size: cycle(calls[size]) for size in sizes}
     now, wait = clock.now, clock.wait
     times = array("q")
-    count, place = len(arrivals), 0
+    count, place, late = len(arrivals), 0, 0
     with undisturbed():
         begin = done = now()
         while place < count:
@@ -139,8 +151,10 @@ def serve(
             for n in range(place, place + size):
                 times.append(done - begin - arrivals[n])
             place += size
-            if done - came > give_up_ns:
-                break
+            if done - came > bound_ns:
+                late += size
+                if late > allowed or done - came > FAIL_FACTOR * bound_ns:
+                    break
     return Timed(np.frombuffer(times, dtype=np.int64), max(done - begin, 1) / 1e9)
 
 
@@ -167,11 +181,13 @@ def serve_at(
     bound_ns: float,
     seconds: float,
     seed: int,
+    *,
+    patient: bool = True,
 ) -> Served:
     """The server scenario at a given rate. Raises `InputError` for a rate or time of 0."""
     _check_seconds(seconds)
     arrivals = poisson_arrivals(rate, seconds, seed)
-    found = serve(calls, arrivals, clock, FAIL_FACTOR * bound_ns)
+    found = serve(calls, arrivals, clock, bound_ns, patient=patient)
     return Served(rate, found, holds(found, len(arrivals), bound_ns))
 
 
@@ -184,22 +200,23 @@ def find_rate(
     seed: int,
 ) -> Served:
     """The highest rate at which p99 stays within the bound, by halving the range from 0 to
-    ``most`` a second with short runs; then measured for ``seconds``, with other arrivals, and a
-    tenth lower as long as it does not hold there."""
+    ``most`` a second with short runs; then measured for ``seconds``, with other arrivals, and
+    lower in `STEPS` as long as it does not hold there."""
     _check_seconds(seconds)
     low, high = 0.0, most
     for trial in range(TRIALS):
         middle = (low + high) / 2
-        if serve_at(calls, clock, middle, bound_ns, seconds / TRIALS, seed + trial).held:
+        short = seconds / TRIALS
+        if serve_at(calls, clock, middle, bound_ns, short, seed + trial, patient=False).held:
             low = middle
         else:
             high = middle
     rate = low or high
-    for _ in range(TRIALS):
-        found = serve_at(calls, clock, rate, bound_ns, seconds, seed + TRIALS)
+    for _ in range(STEPS):
+        found = serve_at(calls, clock, rate, bound_ns, seconds, seed + TRIALS, patient=False)
         if found.held:
             return found
-        rate *= 0.9
+        rate *= STEP
     return found
 
 

@@ -142,11 +142,14 @@ def show(made: Bench) -> None:
         HEADINGS,
         answer_lines,
         conclusions,
+        notes,
         row_cells,
         shown_rows,
     )
 
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:  # in a file, lines are as long as they are
+        console = Console(highlight=False, soft_wrap=True, width=240)
     console.print(f"Inputs: {made.inputs.events:,} events, SHA-256 {made.inputs.sha256[:12]}")
     table = Table("engine", "device", "version", "answers", "", box=None)
     for line in answer_lines(made.answers):
@@ -154,11 +157,15 @@ def show(made: Bench) -> None:
         table.add_row(*line, style=style)
     console.print(table)
     table = Table(box=None)
-    for place, heading in enumerate((*HEADINGS, "how", "")):
+    for place, heading in enumerate((*HEADINGS, "how", "see")):
         table.add_column(heading, justify="right" if 2 <= place < len(HEADINGS) else "left")
+    known: dict[str, int] = {}
     for row in shown_rows(made):
-        table.add_row(*row_cells(row))
+        seen = [known.setdefault(note, len(known) + 1) for note in notes(row)]
+        table.add_row(*row_cells(row)[:-1], " ".join(map(str, seen)))
     console.print(table)
+    for note, place in known.items():
+        console.print(f"{place:>3}  {note}", markup=False)
     for line in conclusions(made):
         console.print(line, markup=False)
 

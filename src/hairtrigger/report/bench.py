@@ -128,11 +128,12 @@ def row_cells(row: Row) -> tuple[str, ...]:
         *(duration(t) for t in times),
         rate,
         row.label,
-        "; ".join(_notes(row)),
+        "; ".join(notes(row)),
     )
 
 
-def _notes(row: Row) -> list[str]:
+def notes(row: Row) -> list[str]:
+    """What to know of a row, in words."""
     found = [row.note] if row.note else []
     if row.rate_per_s is not None:
         found.append(f"{whole(round(row.rate_per_s))} queries/s came")

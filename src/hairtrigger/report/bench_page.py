@@ -49,8 +49,11 @@ def _sweep(bench: Bench, value: str, scale: float, label: str) -> Paint:
                     linestyle="-.",
                     label=f"{row.engine} ({row.label}), no batches",
                 )
-        axes.set_xscale("log", base=4)
+        axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        batches = sorted({row.batch for row in bench.rows if row.scenario == SWEEP})
+        axes.minorticks_off()
+        axes.set_xticks(batches, [f"{batch:,}" for batch in batches], rotation=30)
         axes.set_xlabel("events in a call")
         axes.set_ylabel(label)
         if axes.get_legend_handles_labels()[0]:
