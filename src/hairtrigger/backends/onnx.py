@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -85,8 +85,7 @@ def emit(graph: Graph, target: Any = None, folder: Path | str = ".") -> OnnxArti
     """
     carrier = choose_carrier(graph)
     folder = Path(folder)
-    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in graph.name).lstrip(".")
-    path = folder / f"{stem or 'graph'}{SUFFIX}"
+    path = folder / f"{file_stem(graph)}{SUFFIX}"
     save(to_onnx(graph, carrier=carrier), path)
     return OnnxArtifact("onnx", (path,), graph, carrier)
 
@@ -100,20 +99,25 @@ def choose_carrier(graph: Graph) -> FloatFormat:
 
 
 def to_onnx(
-    graph: Graph, *, carrier: FloatFormat | None = None, border: Border = Border.VALUES
+    graph: Graph,
+    *,
+    carrier: FloatFormat | None = None,
+    border: Border = Border.VALUES,
+    products: bool = False,
 ) -> onnx.ModelProto:
     """The Graph as an ONNX model that gives exactly the emulator's numbers.
 
     Inputs have shape (events, *shape) and the names of the Graph. ``carrier`` asks for `FLOAT32`
-    or `FLOAT64`; None takes the smaller that is exact. Raises `UnsupportedError` with every reason
-    where it is not exact.
+    or `FLOAT64`; None takes the smaller that is exact. ``products``: convolutions are written as
+    matrix products, for engines that may choose Winograd or FFT (those of GPUs). Raises
+    `UnsupportedError` with every reason where it is not exact.
     """
     carrier = carrier or choose_carrier(graph)
     exactness = float_exact(graph, carrier)
     problems = shape_problems(graph) or list(exactness.reasons)
     if problems:
         raise _refusal(graph, f"an exact {carrier.name} model", problems)
-    return _model(graph, exactness, border)
+    return _model(graph, exactness, border, products)
 
 
 def save(model: onnx.ModelProto, path: Path | str) -> None:
@@ -140,6 +144,12 @@ def save(model: onnx.ModelProto, path: Path | str) -> None:
             f"{path} cannot be written: {error.strerror}.",
             "Free space, or choose a folder that can be written.",
         ) from error
+
+
+def file_stem(graph: Graph) -> str:
+    """The Graph's name as the beginning of a file's name."""
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in graph.name).lstrip(".")
+    return stem or "graph"
 
 
 def code_dtype(t: TensorType) -> np.dtype[Any]:
@@ -179,13 +189,43 @@ def shape_problems(graph: Graph) -> list[str]:
     return problems
 
 
-def _model(graph: Graph, exactness: Exactness, border: Border) -> onnx.ModelProto:
+def _model(
+    graph: Graph, exactness: Exactness, border: Border, products: bool = False
+) -> onnx.ModelProto:
+    real = np.float32 if exactness.format is FLOAT32 else np.float64
+    properties = _metadata(graph, exactness, border)
+
+    def body(sheet: Sheet, inputs: dict[int, Value]) -> list[Value]:
+        return write(sheet, graph, intervals(graph), inputs)
+
+    return assemble(graph, real, border, properties, body, products=products)
+
+
+Body = Callable[[Sheet, dict[int, Value]], list[Value]]
+"""Writes the nodes between the Values of the inputs, by place, and those of the outputs."""
+
+
+def assemble(
+    graph: Graph,
+    real: type[np.floating[Any]],
+    border: Border,
+    properties: dict[str, str],
+    body: Body,
+    *,
+    products: bool = False,
+    rounds: bool = True,
+    events: int | str = "events",
+    ir_version: int = IR_VERSION,
+) -> onnx.ModelProto:
+    """A model of a Graph's inputs and outputs, with what ``body`` writes between them.
+
+    ``events``: a number where the batch is fixed. ``products``, ``rounds``: see `Sheet`.
+    """
     from onnx import helper, numpy_helper
 
-    real = np.float32 if exactness.format is FLOAT32 else np.float64
     in_names = [op.name or f"input{n}" for n, op in enumerate(graph.input_ops)]
     out_names = _distinct(graph.output_names, set(in_names))
-    sheet = Sheet(real, {*in_names, *out_names})
+    sheet = Sheet(real, {*in_names, *out_names}, products=products, rounds=rounds)
     inputs: dict[int, Value] = {}
     in_infos: list[onnx.ValueInfoProto] = []
     for name, place in zip(in_names, graph.inputs, strict=True):
@@ -196,26 +236,26 @@ def _model(graph: Graph, exactness: Exactness, border: Border) -> onnx.ModelProt
             dtype = code_dtype(t)
             sheet.where = f"{place}.Input"
             inputs[place] = Value(sheet.cast(name, real), t.shape, np.asarray(t.lsb))
-        in_infos.append(_info(name, dtype, t))
+        in_infos.append(_info(name, dtype, t, events))
     sheet.events_of(in_names[0])
     out_infos: list[onnx.ValueInfoProto] = []
-    results = write(sheet, graph, intervals(graph), inputs)
+    results = body(sheet, inputs)
     for name, value, t in zip(out_names, results, graph.output_types, strict=True):
         sheet.where = name
         scale = np.asarray(t.lsb if border is Border.CODES else 0)
         value = sheet.plain(sheet.tensor(sheet.scaled(value, scale)))
         sheet.nodes.append(helper.make_node("Identity", [value.name], [name], f"{name}.Output"))
-        out_infos.append(_info(name, np.dtype(real), t))
+        out_infos.append(_info(name, np.dtype(real), t, events))
     initializers = [numpy_helper.from_array(a, name) for name, a in sheet.constants.values()]
-    body = helper.make_graph(sheet.nodes, graph.name or "graph", in_infos, out_infos, initializers)
+    found = helper.make_graph(sheet.nodes, graph.name or "graph", in_infos, out_infos, initializers)
     model = helper.make_model(
-        body,
+        found,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        ir_version=ir_version,
         producer_name="hairtrigger",
         producer_version=__version__,
     )
-    helper.set_model_props(model, _metadata(graph, exactness, border))
+    helper.set_model_props(model, properties)
     return model
 
 
@@ -230,14 +270,25 @@ def _distinct(names: Sequence[str], taken: set[str]) -> list[str]:
     return found
 
 
-def _info(name: str, dtype: np.dtype[Any], t: TensorType) -> onnx.ValueInfoProto:
+def _info(name: str, dtype: np.dtype[Any], t: TensorType, events: int | str) -> onnx.ValueInfoProto:
     from onnx import helper
 
     kind = helper.np_dtype_to_tensor_dtype(dtype)
-    return helper.make_tensor_value_info(name, kind, ["events", *t.shape])
+    return helper.make_tensor_value_info(name, kind, [events, *t.shape])
 
 
 def _metadata(graph: Graph, exactness: Exactness, border: Border) -> dict[str, str]:
+    return {
+        **properties_of(graph, border),
+        "hairtrigger.exactness": (
+            f"exact in {exactness.format.name}: no intermediate result exceeds "
+            f"{exactness.worst:,.0f} LSB of {exactness.format.most:,}"
+        ),
+    }
+
+
+def properties_of(graph: Graph, border: Border) -> dict[str, str]:
+    """What every model says of itself: version, Graph, border, fraction bits."""
     lsbs = {op.name: op.type.lsb for op in graph.input_ops}
     outs = dict(zip(graph.output_names, (t.lsb for t in graph.output_types), strict=True))
     return {
@@ -247,8 +298,4 @@ def _metadata(graph: Graph, exactness: Exactness, border: Border) -> dict[str, s
         "hairtrigger.border": border.value,
         "hairtrigger.input_fraction_bits": json.dumps(lsbs),
         "hairtrigger.output_fraction_bits": json.dumps(outs),
-        "hairtrigger.exactness": (
-            f"exact in {exactness.format.name}: no intermediate result exceeds "
-            f"{exactness.worst:,.0f} LSB of {exactness.format.most:,}"
-        ),
     }

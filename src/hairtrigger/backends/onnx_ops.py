@@ -154,7 +154,12 @@ def _table(sheet: Sheet, op: ops.Table, x: Value) -> Value:
     start = np.asarray(-op.first)
     if op.select is not None:
         start = op.select.codes * op.values.shape[1] - op.first
-    index = sheet.put("Add", sheet.cast(x.name, np.int64), sheet.array(x.lay(start)))
+    name = x.name
+    if not sheet.rounds:  # what lies between two entries, or beyond the last, takes the nearest
+        last = op.first + op.values.shape[1] - 1
+        name = sheet.put("Max", sheet.put("Round", name), sheet.number(float(op.first)))
+        name = sheet.put("Min", name, sheet.number(float(last)))
+    index = sheet.put("Add", sheet.cast(name, np.int64), sheet.array(x.lay(start)))
     values = sheet.number(op.values.codes.ravel())
     name = sheet.put("Gather", values, index, axis=0)
     return replace(x, name=name, scale=np.asarray(op.values.fraction))
@@ -207,7 +212,7 @@ def _half(graph: Graph, place: int) -> np.ndarray | None:
 
 
 def _absorb(
-    graph: Graph, place: int, weights: Weights, scale_in: IntArray
+    sheet: Sheet, graph: Graph, place: int, weights: Weights, scale_in: IntArray
 ) -> tuple[Weights, IntArray, bool]:
     """Weights that take the scale of the operand, give the one wanted, and round on the way.
 
@@ -217,7 +222,7 @@ def _absorb(
     shape = graph.nodes[place].type.shape
     wanted = _after(graph, place)
     scale = by_channel(wanted)
-    half = _half(graph, place)
+    half = _half(graph, place) if sheet.rounds else None
     if scale is None:
         scale, half = np.asarray(graph.nodes[place].type.lsb), None
     rows = scale_in[:, None] if scale_in.ndim else scale_in
@@ -236,7 +241,7 @@ def _dense(sheet: Sheet, graph: Graph, place: int, x: Value, weights: Weights) -
     if x.first:
         x = sheet.plain(x)
     x, scale_in = sheet.by_channel(x, graph.nodes[node.operands[0]].type.lsb)
-    weights, scale, half = _absorb(graph, place, weights, scale_in)
+    weights, scale, half = _absorb(sheet, graph, place, weights, scale_in)
     kernel = weights.kernel if x.order is None else weights.kernel[x.order]
     arrays = [sheet.number(kernel)]
     if weights.bias is not None:
@@ -265,8 +270,8 @@ def _conv(
     if scale_in.ndim and groups > 1:  # rows of the kernel serve several channels then
         x = sheet.scaled(x, np.asarray(lsb))
         scale_in = x.scale
-    weights, scale, half = _absorb(graph, place, weights, scale_in)
-    if sheet.real is np.float64:
+    weights, scale, half = _absorb(sheet, graph, place, weights, scale_in)
+    if sheet.products:
         name = _conv_by_product(sheet, shape, sheet.plain(x), weights, strides, padding, groups)
         return Value(name, shape, scale, half=half)
     x = sheet.channels_first(x)
@@ -292,8 +297,8 @@ def _conv_by_product(
     padding: Pairs,
     groups: int,
 ) -> str:
-    """A convolution as a matrix product over gathered windows: ONNX Runtime has no Conv in
-    float64."""
+    """A convolution as a matrix product over gathered windows: no engine can turn it into a
+    Winograd or FFT convolution, which are not exact."""
     *image, channels = x.shape
     window = weights.kernel.shape[:-2]
     index = window_index(tuple(image), window, strides, padding)

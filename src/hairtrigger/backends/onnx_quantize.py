@@ -55,7 +55,11 @@ def half_before(op: Quantize, operand: TensorType) -> np.ndarray | None:
 
 
 def quantize(sheet: Sheet, op: Quantize, x: Value, operand: TensorType, reach: Range) -> Value:
-    """Write a Quantize of ``x``, of type ``operand``, whose codes stay within ``reach``."""
+    """Write a Quantize of ``x``, of type ``operand``, whose codes stay within ``reach``.
+
+    Where the sheet does not round, numbers that would saturate are clipped and others stay as they
+    are: a wrapped number far from its place would be no approximation of anything.
+    """
     t = op.type
     scale = target_scale(t)
     factor = np.ldexp(1.0, scale - x.scale)
@@ -63,6 +67,8 @@ def quantize(sheet: Sheet, op: Quantize, x: Value, operand: TensorType, reach: R
     if not saturates and (t.width == 0).any():  # saturation brings them to 0 by its limits
         factor = np.where(t.width > 0, factor, 0.0)
     y = replace(x, name=sheet.times(x, factor), scale=scale, half=False)
+    if not sheet.rounds:
+        return _saturate(sheet, y, t, op.overflow) if saturates else y
     must_round = rounds(t, operand)
     rounded = y
     if must_round.any():

@@ -1,78 +1,202 @@
-"""ONNX Runtime on the CPU, set so that it gives the same numbers on every machine."""
+"""ONNX Runtime, set so that it gives the same numbers on every machine and device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hairtrigger.errors import StorageError, ToolError
+from hairtrigger.errors import InputError, StorageError, ToolError
 from hairtrigger.graph.graph import Graph
 
 KEY = "hairtrigger.graph_sha256"
 """Model property that says which Graph a model was made from."""
 
+PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    # Without TF32; DEFAULT is the implicit GEMM for what is written as a Conv.
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}),
+    "tensorrt": (
+        "TensorrtExecutionProvider",
+        {"trt_fp16_enable": "0", "trt_bf16_enable": "0", "trt_int8_enable": "0"},
+    ),
+}
+"""Execution providers by our name: ONNX Runtime's name, and the options that we set."""
+
+TF32 = "NVIDIA_TF32_OVERRIDE"
+"""0 in this variable switches TF32 off in NVIDIA's libraries: the TensorRT provider has no option
+for it. It is read when the libraries are loaded."""
+
 
 class Session:
-    """A loaded model of ``graph``. One event after the other, in one thread; any number of threads
-    may call `run_codes` at once.
+    """A loaded model of ``graph``. By default on the CPU, one event after the other in one thread;
+    any number of threads may call `run_codes` at once.
 
     ``model``: the bytes of the file; ``key``: what its property `KEY` must be; ``name``: what
-    messages call it. Raises `ToolError` where ONNX Runtime is missing, `StorageError` for bytes
-    that are no model of this Graph.
+    messages call it; ``provider``: a name of `PROVIDERS`; ``threads``: inside one call;
+    ``options``: more of ONNX Runtime's options of the provider. Raises `ToolError` where ONNX
+    Runtime or the provider is missing, `StorageError` for bytes that are no model of this Graph.
     """
 
-    def __init__(self, graph: Graph, model: bytes, key: str, name: str) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ToolError(
-                f"ONNX Runtime cannot be imported: {error}.",
-                "Install onnxruntime, or ask for the engine 'emulator'.",
-            ) from error
-        options = onnxruntime.SessionOptions()
+    def __init__(
+        self,
+        graph: Graph,
+        model: bytes,
+        key: str,
+        name: str,
+        *,
+        provider: str = "cpu",
+        threads: int = 1,
+        options: dict[str, str] | None = None,
+    ) -> None:
+        runtime = _runtime()
+        wanted, own = _listed(runtime, provider)
+        settings = runtime.SessionOptions()
         # Chunks of events run side by side; threads inside one chunk would only wait for another.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
         # On by choice only, and never ours: bfloat16 products on Arm.
-        options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "0")
+        settings.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "0")
+        if provider != "cpu":
+            settings.log_severity_level = 4  # what goes wrong is said by the error below
         try:
-            self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
+            self._session = runtime.InferenceSession(
+                model,
+                settings,
+                providers=[(wanted, {**own, **(options or {})})],
+                enable_fallback=0,
             )
             found = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime has an exception for each of its status codes
+            if provider != "cpu":
+                raise ToolError(
+                    f"not run: {wanted} cannot be started here: {_first_line(error)}",
+                    "Run on a machine with a GPU and the libraries that the provider names.",
+                ) from error
             raise StorageError(
                 f"{name} is no model that ONNX Runtime can load: {_first_line(error)}",
                 "Export the Graph again.",
             ) from error
+        if wanted not in self._session.get_providers():
+            # ONNX Runtime only logs this and goes on with its CPU provider.
+            raise ToolError(
+                f"not run: no GPU: {wanted} is in this onnxruntime but does not start here.",
+                "Run on a machine with a GPU and the libraries that the provider needs.",
+            )
         if found.get(KEY) != key:
             raise StorageError(
                 f"{name} is a model of another Graph than {graph.name!r}.",
                 "Export the Graph again.",
             )
         self._name = name
-        self._in = [(i.name, _DTYPES[i.type]) for i in self._session.get_inputs()]
-        self._out = [o.name for o in self._session.get_outputs()]
+        self.inputs = [(i.name, _DTYPES[i.type]) for i in self._session.get_inputs()]
+        self.outputs = [o.name for o in self._session.get_outputs()]
         codes = found["hairtrigger.border"] == "codes"
         self._in_lsb = [0 if codes else op.type.lsb for op in graph.input_ops]
         self._out_lsb = [0 if codes else t.lsb for t in graph.output_types]
 
-    def run_codes(self, codes: Sequence[NDArray[np.integer[Any]]]) -> list[NDArray[Any]]:
-        """Codes of the outputs, as whole floating-point numbers, from codes of the inputs."""
-        feeds: dict[str, NDArray[Any]] = {}
-        for x, (name, dtype), lsb in zip(codes, self._in, self._in_lsb, strict=True):
+    def feeds(self, codes: Sequence[NDArray[np.integer[Any]]]) -> dict[str, NDArray[Any]]:
+        """What the model takes for codes of the inputs."""
+        found: dict[str, NDArray[Any]] = {}
+        for x, (name, dtype), lsb in zip(codes, self.inputs, self._in_lsb, strict=True):
             real = np.ldexp(x.astype(np.float64), -lsb) if lsb else x
-            feeds[name] = np.ascontiguousarray(real, dtype=dtype)
+            found[name] = np.ascontiguousarray(real, dtype=dtype)
+        return found
+
+    def run(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs as the model gives them. Raises `ToolError`."""
         try:
-            results = self._session.run(self._out, feeds)
+            return self._session.run(self.outputs, feeds)
         except Exception as error:
             raise ToolError(f"ONNX Runtime failed on {self._name}: {_first_line(error)}") from error
+
+    def on_device(self, feeds: dict[str, NDArray[Any]]) -> Callable[[], None]:
+        """A call that runs with inputs and outputs that stay in the GPU's memory, and returns when
+        it is done. For timing without transfers, on the GPU's providers only."""
+        runtime = _runtime()
+        bound = self._session.io_binding()
+        for name, x in feeds.items():
+            bound.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(x, "cuda", 0))
+        for name in self.outputs:
+            bound.bind_output(name, "cuda", 0)
+
+        def call() -> None:
+            self._session.run_with_iobinding(bound)
+            bound.synchronize_outputs()
+
+        return call
+
+    def run_codes(self, codes: Sequence[NDArray[np.integer[Any]]]) -> list[NDArray[Any]]:
+        """Codes of the outputs, as whole floating-point numbers, from codes of the inputs."""
+        results = self.run(self.feeds(codes))
         return [
             np.ldexp(y, lsb) if lsb else y for y, lsb in zip(results, self._out_lsb, strict=True)
         ]
+
+
+def provider_problem(provider: str) -> str:
+    """Why a provider of `PROVIDERS` cannot run here; empty if it can. A small model is tried."""
+    try:
+        runtime = _runtime()
+        wanted, own = _listed(runtime, provider)
+    except ToolError as error:
+        return error.problem
+    settings = runtime.SessionOptions()
+    settings.log_severity_level = 4
+    try:
+        session = runtime.InferenceSession(
+            _probe(), settings, providers=[(wanted, own)], enable_fallback=0
+        )
+        if wanted in session.get_providers():
+            session.run(None, {"x": np.zeros((1, 1), dtype=np.float32)})
+            return ""
+    except Exception as error:
+        return f"not run: {wanted} cannot be started here: {_first_line(error)}"
+    return f"not run: no GPU: {wanted} is in this onnxruntime but does not start here."
+
+
+def _runtime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ToolError(
+            f"ONNX Runtime cannot be imported: {error}.",
+            "Install onnxruntime, or ask for the engine 'emulator'.",
+        ) from error
+    return onnxruntime
+
+
+def _listed(runtime: Any, provider: str) -> tuple[str, dict[str, str]]:
+    """Name and options of a provider of this onnxruntime. Raises `InputError`, `ToolError`."""
+    if provider not in PROVIDERS:
+        raise InputError(
+            f"There is no execution provider {provider!r}.", f"Use one of {', '.join(PROVIDERS)}."
+        )
+    wanted, options = PROVIDERS[provider]
+    has = runtime.get_available_providers()
+    if wanted not in has:
+        raise ToolError(
+            f"not run: {wanted} is not in this onnxruntime (has: {', '.join(has)}).",
+            "Install onnxruntime-gpu in place of onnxruntime, on a machine with a GPU.",
+        )
+    if provider == "tensorrt" and os.environ.setdefault(TF32, "0") != "0":
+        raise ToolError(
+            f"not run: {TF32}={os.environ[TF32]} lets NVIDIA's libraries use TF32.",
+            f"Set {TF32}=0.",
+        )
+    return wanted, options
+
+
+def _probe() -> bytes:
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 1]) for n in "xy")
+    body = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", [x], [y])
+    opset = [helper.make_opsetid("", 18)]
+    return helper.make_model(body, opset_imports=opset, ir_version=9).SerializeToString()
 
 
 _DTYPES = {

@@ -68,11 +68,22 @@ def by_channel(array: NDArray[Any]) -> NDArray[Any] | None:
 class Sheet:
     """Collects nodes and constants; all names are its own or reserved before.
 
-    ``real``: the floating-point type that carries the numbers.
+    ``real``: the floating-point type that carries the numbers. ``products``: convolutions are
+    matrix products over gathered windows; always so in float64, for which ONNX Runtime has no
+    Conv. ``rounds``: a Quantize rounds; without, it only keeps to its range.
     """
 
-    def __init__(self, real: type[np.floating[Any]], reserved: set[str]) -> None:
+    def __init__(
+        self,
+        real: type[np.floating[Any]],
+        reserved: set[str],
+        *,
+        products: bool = False,
+        rounds: bool = True,
+    ) -> None:
         self.real = real
+        self.products = products or real is np.float64
+        self.rounds = rounds
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[tuple[Any, ...], tuple[str, NDArray[Any]]] = {}
         self._names = set(reserved)
