@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hairtrigger.backends.onnx import Border, content_key, to_onnx
+from hairtrigger.backends.onnx import IR_VERSION, OPSET, Border, to_onnx
 from hairtrigger.bench.inputs import Codes
 from hairtrigger.bench.scenarios import Call
 from hairtrigger.engines import CPP, EMULATOR, FP32, FP64
@@ -131,7 +132,9 @@ class CppEngine:
         return library.bind(ins, outs)
 
     def floor(self) -> Call:
-        return self._bound(tuple(np.zeros((0, *op.type.shape), int) for op in self._graph.input_ops))
+        return self._bound(
+            tuple(np.zeros((0, *op.type.shape), int) for op in self._graph.input_ops)
+        )
 
     def close(self) -> None:
         self._pools.close()
@@ -146,20 +149,25 @@ class OnnxEngine:
     device = "CPU"
 
     def __init__(self, graph: Graph, name: str) -> None:
+        carrier = {FP32: FLOAT32, FP64: FLOAT64}[name]
+        model = to_onnx(graph, carrier=carrier, border=Border.CODES)
+        real = np.float32 if carrier is FLOAT32 else np.float64
+        self._prepare(graph, name, model, real)
+        self.words += f", exact in {carrier.name}"
+
+    def _prepare(self, graph: Graph, name: str, model: Any, real: type) -> None:
         try:
             import onnxruntime
         except ImportError as error:
             raise ToolError(
                 f"ONNX Runtime cannot be imported: {error}.", "pip install onnxruntime"
             ) from error
-        carrier = {FP32: FLOAT32, FP64: FLOAT64}[name]
         self.name = name
-        self.words = f"ONNX Runtime {onnxruntime.__version__}, exact in {carrier.name}"
+        self.words = f"ONNX Runtime {onnxruntime.__version__}"
         self._ort = onnxruntime
         self._graph = graph
-        self._key = content_key(graph)
-        self._model = to_onnx(graph, carrier=carrier, border=Border.CODES).SerializeToString()
-        self._real = np.float32 if carrier is FLOAT32 else np.float64
+        self._model: bytes = model.SerializeToString()
+        self._real = real
         self._sessions: dict[int, Any] = {}
         self._pools = Pools()
 
@@ -222,8 +230,6 @@ class OnnxEngine:
         shape = ["events", *op.type.shape]
         x, y = (helper.make_tensor_value_info(n, kind, shape) for n in ("x", "y"))
         node = helper.make_node("Identity", ["x"], ["y"])
-        from hairtrigger.backends.onnx import IR_VERSION, OPSET
-
         model = helper.make_model(
             helper.make_graph([node], "floor", [x], [y]),
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -277,16 +283,37 @@ class EmulatorEngine:
 
 Maker = Callable[[Graph], Engine]
 
+
+def _float(graph: Graph) -> Engine:
+    from hairtrigger.bench.float_engines import FloatEngine
+
+    return FloatEngine(graph)
+
+
+def _xla(graph: Graph) -> Engine:
+    from hairtrigger.bench.float_engines import XlaEngine
+
+    return XlaEngine(graph)
+
+
 CPU_ENGINES: Mapping[str, Maker] = {
     CPP: CppEngine,
     FP32: lambda graph: OnnxEngine(graph, FP32),
     FP64: lambda graph: OnnxEngine(graph, FP64),
+    "onnxruntime-float": _float,
+    "xla": _xla,
     EMULATOR: EmulatorEngine,
 }
 GPU_ENGINES: Mapping[str, Maker] = {}
 FPGA = "fpga"
 """Simulated Verilog: not called in a loop of this machine's time; see `hairtrigger.bench.fpga`."""
 GROUPS = ("cpu", "gpu", FPGA)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    known = getattr(os, "sched_getaffinity", None)
+    return len(known(0)) if known else os.cpu_count() or 1
 
 
 def choose(words: str) -> tuple[tuple[str, ...], bool]:

@@ -10,7 +10,7 @@ import numpy as np
 from hairtrigger.bench import scenarios
 from hairtrigger.bench.clock import Clock
 from hairtrigger.bench.energy import Meter, NoMeter
-from hairtrigger.bench.engines import SLICES, Engine
+from hairtrigger.bench.engines import OWN, SLICES, Engine
 from hairtrigger.bench.inputs import Codes, codes_hash, take
 from hairtrigger.bench.records import (
     MEASURED,
@@ -57,9 +57,7 @@ class Setting:
 def compare(engine: str, device: str, words: str, expected: Codes, found: Codes) -> Answers:
     """An engine's output codes beside the emulator's, of the same events."""
     wrong = [a != b for a, b in zip(found, expected, strict=True)]
-    largest = [
-        np.abs(a - b).max(initial=0) for a, b in zip(found, expected, strict=True)
-    ]
+    largest = [np.abs(a - b).max(initial=0) for a, b in zip(found, expected, strict=True)]
     events = np.flatnonzero(np.any([x.reshape(len(x), -1).any(axis=1) for x in wrong], axis=0))
     return Answers(
         engine=engine,
@@ -105,8 +103,7 @@ class Bench:
         kinds = max(1, -(-len(self.codes[0]) // batch))
         count = max(1, min(READY, kinds, READY_BYTES // size))
         return [
-            self.engine.bind(take(self.codes, n * batch, batch), threads, way)
-            for n in range(count)
+            self.engine.bind(take(self.codes, n * batch, batch), threads, way) for n in range(count)
         ]
 
     def sweep(self) -> tuple[Row, ...]:
@@ -143,10 +140,17 @@ class Bench:
                 return f"a call would take about {guess:.2g} s"
         return ""
 
+    def _one_thread(self) -> tuple[int | None, str]:
+        """One thread, where the engine can; else as it likes, of which the number is not known."""
+        ways = self.engine.ways(1)
+        return (1, ways[0]) if ways else (None, OWN)
+
     def single(self) -> tuple[Row, ...]:
         """Single stream: one event a query, in one thread."""
-        timed = scenarios.back_to_back(self.calls(1), self.clock, self.setting.seconds)
-        row = replace(_filled(self._row(SINGLE, 1), timed), threads=1, way=SLICES)
+        threads, way = self._one_thread()
+        calls = self.calls(1, threads or 1, way)
+        timed = scenarios.back_to_back(calls, self.clock, self.setting.seconds)
+        row = replace(_filled(self._row(SINGLE, 1), timed), threads=threads, way=way)
         floor = self.engine.floor()
         if floor is not None:
             least = scenarios.back_to_back([floor], self.clock, SWEEP_SHARE * self.setting.seconds)
@@ -170,8 +174,9 @@ class Bench:
         """Server: one event a query, Poisson arrivals; several are answered at once if allowed."""
         s = self.setting
         sizes = [n for n in (1 << k for k in range(17)) if n <= s.together]
-        calls = {size: self.calls(size) for size in sizes}
-        row = replace(self._row(SERVER, sizes[-1]), threads=1, way=SLICES, bound_ns=s.bound_ns)
+        threads, way = self._one_thread()
+        calls = {size: self.calls(size, threads or 1, way) for size in sizes}
+        row = replace(self._row(SERVER, sizes[-1]), threads=threads, way=way, bound_ns=s.bound_ns)
         if s.rate is not None:
             found = scenarios.serve_at(calls, self.clock, s.rate, s.bound_ns, s.seconds, s.seed)
         else:

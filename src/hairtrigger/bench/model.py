@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from hairtrigger.errors import InputError, StorageError, UnsupportedError
+from hairtrigger.errors import InputError, StorageError, ToolError, UnsupportedError
 from hairtrigger.fixed import Fixed
 from hairtrigger.graph.graph import Graph
 
@@ -23,7 +26,7 @@ def load_graph(path: Path, input_format: Fixed | None = None) -> Graph:
     if path.is_dir():
         graph = _parse(graph_file(path))
     elif path.suffix == ".keras":
-        graph = _from_keras(path, input_format)
+        graph = _from_keras_apart(path, input_format)
     elif path.suffix == ".onnx":
         graph = _beside_onnx(path)
     elif path.suffix == ".txt":
@@ -69,19 +72,34 @@ def _parse(path: Path) -> Graph:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise StorageError(
-            f"{path} cannot be read: {error.strerror}", "check the path"
-        ) from error
+        raise StorageError(f"{path} cannot be read: {error.strerror}", "check the path") from error
     except UnicodeDecodeError as error:
         raise StorageError(f"{path} is no text: {error}", "give a printed Graph") from error
 
 
-def _from_keras(path: Path, input_format: Fixed | None) -> Graph:
+def _from_keras_apart(path: Path, input_format: Fixed | None) -> Graph:
+    """In a process of its own: Keras holds JAX on the CPU and keeps threads and memory, which would
+    change what is measured."""
+    from hairtrigger.graph.text import parse
+
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        try:
+            return parse(pool.submit(_from_keras, path, input_format).result())
+        except BrokenProcessPool as error:
+            raise ToolError(
+                f"the process that reads {path.name} has ended: {error}",
+                "free memory and start again",
+            ) from error
+
+
+def _from_keras(path: Path, input_format: Fixed | None) -> str:
+    """The printed Graph of a ``.keras`` model."""
     from hairtrigger.frontends.hgq import from_hgq
     from hairtrigger.frontends.keras_file import load_model
     from hairtrigger.graph.passes import optimise
 
-    return optimise(from_hgq(load_model(path), input_format=input_format, name=path.stem))
+    return str(optimise(from_hgq(load_model(path), input_format=input_format, name=path.stem)))
 
 
 def _beside_onnx(path: Path) -> Graph:

@@ -35,7 +35,7 @@ FAIL_FACTOR = 100
 """A server that makes a query wait so many times the bound is given up: it is overloaded."""
 TRIALS = 8
 """Rates that the search of `find_rate` tries."""
-STEPS, STEP = 5, 0.85
+STEPS, STEP = 12, 0.95
 """A rate that was found by short runs is lowered so often, and by this factor, until it holds."""
 
 

@@ -96,9 +96,10 @@ def bench(
     Every engine and scenario is kept in the folder: run again to go on after an interruption.
     """
     with told(debug, again()):
+        from hairtrigger.bench.engines import processors
         from hairtrigger.bench.measure import Setting
         from hairtrigger.report.bench import PAGE, write_bench
-        from hairtrigger.runs.bench import Asked, processors, run_bench
+        from hairtrigger.runs.bench import Asked, run_bench
         from hairtrigger.runs.chip import Goal, parse_format
         from hairtrigger.targets import find_part, parse_clock, parse_interval, parse_time
 

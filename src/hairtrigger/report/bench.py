@@ -1,11 +1,11 @@
 """What a bench leaves: bench.json, bench.csv, figures and a page, and the table on the terminal.
 
-    bench.json         everything; `hairtrigger.bench.records.Bench`
-    bench.csv          its rows, a line each
-    latency.svg .png   time of a call against events in it
-    throughput.svg .png  events a second against events in a call
-    percentiles.svg .png single-stream latency
-    bench.html         all of it on a page that needs nothing else
+bench.json         everything; `hairtrigger.bench.records.Bench`
+bench.csv          its rows, a line each
+latency.svg .png   time of a call against events in it
+throughput.svg .png  events a second against events in a call
+percentiles.svg .png single-stream latency
+bench.html         all of it on a page that needs nothing else
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ HEADINGS = ("engine", "scenario", "batch", "threads", "p50", "p90", "p99", "p99.
 
 def row_cells(row: Row) -> tuple[str, ...]:
     """A row in words, under `HEADINGS`, then how it was got and what to know of it."""
-    threads = "" if row.threads is None else str(row.threads)
+    threads = row.way if row.threads is None else str(row.threads)
     if row.threads and row.threads > 1:
         threads += f" ({row.way})"
     scenario = WORDS[row.scenario] + (f", {row.transfers} transfers" if row.transfers else "")

@@ -74,9 +74,12 @@ def _percentiles(bench: Bench) -> Paint:
             x = [n for _, n in points]
             y = [value / 1e3 for value, _ in points]
             name = {LOOP: f"{row.engine}, from C++", STREAMING: f"{row.engine} ({CLOCKS})"}
-            style = {"color": COLOURS[place % len(COLOURS)], "label": name.get(
-                row.scenario, row.engine if row.same_answer else f"{row.engine} (other answers)"
-            )}
+            style = {
+                "color": COLOURS[place % len(COLOURS)],
+                "label": name.get(
+                    row.scenario, row.engine if row.same_answer else f"{row.engine} (other answers)"
+                ),
+            }
             axes.plot(x, y, marker=MARKERS[place % len(MARKERS)], **style)
         axes.minorticks_off()
         axes.set_xticks(range(len(PERCENTILES)), [text for _, text in PERCENTILES])

@@ -139,9 +139,7 @@ def _input_stages(asked: Asked) -> list[Stage]:
 
         graph = read_graph(work.inputs["graph"])
         given = None if asked.events is None else load_events(asked.events)
-        codes, record = make_inputs(
-            graph, asked.model.name, asked.count, asked.setting.seed, given
-        )
+        codes, record = make_inputs(graph, asked.model.name, asked.count, asked.setting.seed, given)
         expected = run_codes(graph, codes, engine=EMULATOR).codes
         named = {f"in{n}": x for n, x in enumerate(codes)}
         named |= {f"out{n}": x for n, x in enumerate(expected)}
@@ -368,6 +366,7 @@ def _word(name: str) -> str:
 
 def _here() -> dict[str, Any]:
     """What times depend on beside the code: results of another machine are not gone on with."""
+    from hairtrigger.bench.engines import processors
     from hairtrigger.cpp.library import processor
 
     words = hashlib.sha256(processor().encode()).hexdigest()[:16]
@@ -377,9 +376,7 @@ def _here() -> dict[str, Any]:
 # --- results -----------------------------------------------------------------------------------
 
 
-def _gather(
-    asked: Asked, kept: dict[str, Path], absent: Sequence[Answers], command: str
-) -> Bench:
+def _gather(asked: Asked, kept: dict[str, Path], absent: Sequence[Answers], command: str) -> Bench:
     found = [
         read_record(Answers, folder / "answers.json")
         for name, folder in kept.items()
@@ -415,13 +412,9 @@ def _with_resources(chip: ChipRecord, path: Path) -> ChipRecord:
     return replace(chip, synthesis=record["synthesis"], resources=used)
 
 
-def processors() -> int:
-    """Processors that this process may use."""
-    known = getattr(os, "sched_getaffinity", None)
-    return len(known(0)) if known else os.cpu_count() or 1
-
-
 def _machine() -> Machine:
+    from hairtrigger.bench.engines import processors
+
     name = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
