@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from hairtrigger.bench.engines import SLICES
@@ -16,7 +18,7 @@ def network(sizes: tuple[int, ...] = (6, 5, 2), seed: int = 1) -> Graph:
     rng = np.random.default_rng(seed)
     builder = Builder("small")
     x = builder.add(ops.Input("x", TensorType.uniform((sizes[0],), Fixed(True, 2, 3))))
-    for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+    for n, m in pairwise(sizes):
         x = builder.add(linear.Dense(Literal(rng.integers(-4, 5, (n, m)), 2)), x)
         x = builder.add(ops.Relu(), x)
         form = TensorType.uniform((m,), Fixed(False, 3, 2))

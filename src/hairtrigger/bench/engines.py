@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,7 +94,7 @@ class Pools:
 def slices(codes: Codes, threads: int) -> list[Codes]:
     """A batch in equal parts, as many as threads, or as events where there are fewer."""
     cuts = np.linspace(0, len(codes[0]), min(threads, len(codes[0])) + 1).astype(int)
-    return [tuple(x[a:b] for x in codes) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [tuple(x[a:b] for x in codes) for a, b in pairwise(cuts)]
 
 
 class CppEngine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class Bench:
     same: bool
     setting: Setting
     clock: Clock
-    meter: Meter | NoMeter = NoMeter("")
+    meter: Meter | NoMeter = field(default_factory=lambda: NoMeter("not asked for"))
     progress: Callable[[int, int], None] = lambda done, total: None
 
     def _row(self, scenario: str, batch: int) -> Row:

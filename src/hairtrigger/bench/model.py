@@ -114,8 +114,8 @@ def _beside_onnx(path: Path) -> Graph:
             if content_key(graph) == wanted:
                 return graph
     raise InputError(
-        f"{path.name} has no Graph beside it: neither {path.stem}.txt nor graph.txt is the one that "
-        "it was made from",
+        f"{path.name} has no Graph beside it: neither {path.stem}.txt nor graph.txt is the one "
+        "that it was made from",
         "write the Graph there with Path(...).write_text(str(graph)), or give the .keras model",
     )
 

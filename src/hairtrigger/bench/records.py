@@ -69,8 +69,8 @@ class Answers:
 class Row:
     """One measurement: a line of bench.csv.
 
-    ``label``: how the time was got; ``batch``: events of a call; ``way``: how threads share a batch;
-    ``transfers``: "with" or "without" those to and from a device, "" where there are none;
+    ``label``: how the time was got; ``batch``: events of a call; ``way``: how threads share a
+    batch; ``transfers``: "with" or "without" those to and from a device, "" where there are none;
     ``calls`` in ``seconds``; percentiles are of the time of a query in ns; None where there were
     too few calls to say. ``floor_ns``: what a call costs that does nothing. ``rate_per_s`` and
     ``bound_ns``: of the server scenario. ``note``: why a row has no times, or what to know.

@@ -90,13 +90,12 @@ def _run(
     add = times.append
     begin = now()
     end = begin + int(1e9 * seconds)
-    count, after = 0, begin
-    for call in cycle(calls):
+    after = begin
+    for count, call in enumerate(cycle(calls), 1):
         before = now()
         call()
         after = now()
         add(after - before)
-        count += 1
         if (after >= end and count >= least) or count >= MOST_CALLS:
             break
     return Timed(np.frombuffer(times, dtype=np.int64), max(after - begin, 1) / 1e9, samples)

@@ -30,7 +30,7 @@ def bench(
         Path | None,
         typer.Option(
             "--events",
-            help="Events to send: a .npy file (events, *shape). Without it extreme and random ones.",
+            help="Events to send: a .npy file (events, *shape). Without it random ones.",
             show_default=False,
         ),
     ] = None,
