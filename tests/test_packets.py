@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_cases import network
 
+from bench_cases import network
 from hairtrigger.errors import InputError
 from hairtrigger.graph import Graph, emulate_codes
 from hairtrigger.graph.stimulus import random_codes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hairtrigger.cli.options import Axis, ClockText, Debug, Interval, PartName
+from hairtrigger.cli.options import Axis, Debug, Interval
 from hairtrigger.cli.told import again, command, reporter, told
 
 if TYPE_CHECKING:
@@ -67,13 +67,44 @@ def bench(
     together: Annotated[
         int, typer.Option("--together", min=1, help="Queries that the server answers at once.")
     ] = 64,
-    part: PartName = "xcvu13p",
-    clock: ClockText = "320MHz",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            help="FPGA, one of those that `hairtrigger parts` lists. "
+            "[default: xcvu13p, or the board's]",
+            show_default=False,
+        ),
+    ] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option(
+            "--clock",
+            help="Clock of the design, such as 320MHz or 5ns. [default: 320MHz, or the board's]",
+            show_default=False,
+        ),
+    ] = None,
     interval: Interval = "1",
     axis: Axis = None,
     synthesise: Annotated[
         bool, typer.Option("--synthesise", help="Count the chip's resources too, with Yosys.")
     ] = False,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--board",
+            help="Write what this board needs too: pynq-z2, zcu104, alveo-u50, alveo-u250.",
+            show_default=False,
+        ),
+    ] = None,
+    board_results: Annotated[
+        Path | None,
+        typer.Option(
+            "--board-results",
+            help="Results that the driver on a board has written.",
+            show_default=False,
+        ),
+    ] = None,
     input_format: Annotated[
         str | None,
         typer.Option(
@@ -96,15 +127,19 @@ def bench(
     Every engine and scenario is kept in the folder: run again to go on after an interruption.
     """
     with told(debug, again()):
+        from hairtrigger.bench.board.boards import find_board
         from hairtrigger.bench.engines import processors
         from hairtrigger.bench.measure import Setting
         from hairtrigger.report.bench import PAGE, write_bench
-        from hairtrigger.runs.bench import Asked, run_bench
+        from hairtrigger.runs.bench import BOARD_FOLDER, Asked, run_bench
         from hairtrigger.runs.chip import Goal, parse_format
         from hairtrigger.targets import find_part, parse_clock, parse_interval, parse_time
 
-        found = parse_clock(clock)
-        goal = Goal(find_part(part), found, None, parse_interval(interval, found), axis)
+        there = None if board is None else find_board(board)
+        usual = "320MHz" if there is None else f"{there.clock_mhz:g}MHz"
+        found = parse_clock(clock or usual)
+        fpga = find_part(part or "xcvu13p") if there is None or part else there.part
+        goal = Goal(fpga, found, None, parse_interval(interval, found), axis)
         setting = Setting(
             batches=_numbers("batches", batches),
             threads=_numbers("threads", threads, {"all": processors()}),
@@ -124,6 +159,8 @@ def bench(
             count=count,
             goal=goal,
             synthesise=synthesise,
+            board=there,
+            board_results=board_results,
             input_format=None if input_format is None else parse_format(input_format),
         )
         folder = out or Path("runs") / f"{model.resolve().stem}-bench"
@@ -131,6 +168,8 @@ def bench(
             made = run_bench(asked, folder, command=command(), reporter=told_to)
         write_bench(made, folder)
         show(made)
+        if there is not None:
+            print(f"{there.title}: {folder / f'{BOARD_FOLDER}-{there.name}' / 'README.md'}")
         print(f"Page: {folder / PAGE}")
 
 

@@ -2,8 +2,8 @@
 
 A DMA moves whole beats of 1, 2, 4, ... bytes, and ends a transfer at TLAST. Around the AXI4-Stream
 wrapper of `hairtrigger.rtl.stream` this one puts beats together to words, counts the words of each
-event, and marks the last answer of a packet with TLAST, whatever the length of the packet. It counts
-the clocks of each packet too, so that a board can tell them.
+event, and marks the last answer of a packet with TLAST, whatever the length of the packet. It
+counts the clocks of each packet too, so that a board can tell them.
 """
 
 from __future__ import annotations
@@ -102,11 +102,14 @@ def packet_verilog(design: Design, layout: Packets) -> str:
     fill = f"{{{answer - core_out}'d0, core_data}}" if answer > core_out else "core_data"
     spare = f", held[{held - 1}:{core_in}]" if held > core_in else ""
     return f"""// Packets of events for a DMA around {stream_name(design)}.
-// An event is {layout.words} words of {layout.in_beats} beats of {layout.in_beat} bytes; an answer is {layout.out_beats} beats of {layout.out_beat} bytes.
+// An event is {layout.words} words of {layout.in_beats} beats of {layout.in_beat} bytes;
+// an answer is {layout.out_beats} beats of {layout.out_beat} bytes.
 // A packet that ends inside an event is filled up with zeros, so that every transfer ends; then
 // frame_error stays 1 until the reset. The next packet enters when the last answer has left.
 // packet_clocks: clocks from the first beat of a packet to the last of its answers, both included.
 module {packet_name(design)} (
+    (* X_INTERFACE_INFO = "xilinx.com:signal:clock:1.0 aclk CLK" *)
+    (* X_INTERFACE_PARAMETER = "ASSOCIATED_BUSIF s_axis:m_axis, ASSOCIATED_RESET aresetn" *)
     input  wire aclk,
     input  wire aresetn,
     input  wire {span(in_bits)}s_axis_tdata,

@@ -36,6 +36,7 @@ from hairtrigger.records import from_json, read_record, to_text
 from hairtrigger.runs.gather import commit, versions
 
 if TYPE_CHECKING:
+    from hairtrigger.bench.board.boards import Board
     from hairtrigger.bench.engines import Engine
     from hairtrigger.bench.inputs import Codes
     from hairtrigger.bench.measure import Bench as EngineBench
@@ -53,7 +54,8 @@ _PACKAGES = ("numpy", "onnx", "onnxruntime", "jax", "tensorrt")
 class Asked:
     """What a bench is asked for. ``model``: see `hairtrigger.bench.model.load_graph`; ``on``:
     engines, see `hairtrigger.bench.engines.choose`; ``events``: a .npy file, or None for extremes
-    and random ones; ``synthesise``: count resources too."""
+    and random ones; ``synthesise``: count resources too;
+    ``board``: write its folder; ``board_results``: the file that its driver wrote."""
 
     model: Path
     on: str
@@ -63,6 +65,8 @@ class Asked:
     count: int = 4096
     goal: Goal | None = None
     synthesise: bool = False
+    board: Board | None = None
+    board_results: Path | None = None
     input_format: Fixed | None = None
 
 
@@ -106,7 +110,7 @@ def run_bench(
 
             absent.append(failed(name, "CPU" if name in CPU_ENGINES else "GPU", error))
             reporter.note(f"{name}: {absent[-1].why}")
-    if not (held.engines or fpga):
+    if not (held.engines or fpga or asked.board or asked.board_results):
         listed = "".join(f"\n  - {a.engine}: {a.why}" for a in absent)
         raise InputError(f"no engine that was asked for can run here:{listed}", "ask for --on cpu")
     stages = [*first, *_answer_stages(asked, held, fpga, reporter), *_time_stages(asked, held)]
@@ -116,7 +120,38 @@ def run_bench(
         for engine in held.engines.values():
             engine.close()
     kept = {name: found.folder for name, found in done.items()}
-    return _gather(asked, kept, tuple(absent), command)
+    made = _gather(asked, kept, tuple(absent), command)
+    if asked.board is not None:
+        _write_board(asked, asked.board, held, made.inputs, folder)
+    if asked.board_results is not None:
+        made = _with_board(asked, asked.board_results, held, made)
+    return made
+
+
+BOARD_FOLDER = "board"
+
+
+def _write_board(
+    asked: Asked, board: Board, held: _Held, inputs: InputsRecord, folder: Path
+) -> None:
+    from hairtrigger.bench.board.write import check_board, write_board
+
+    assert asked.goal is not None
+    design = replace(asked.goal.design(held.graph), stall=True)
+    place = folder / f"{BOARD_FOLDER}-{board.name}"
+    write_board(design, board, inputs, held.codes, held.expected, place)
+    check_board(design, board, held.codes, held.expected, place)
+
+
+def _with_board(asked: Asked, path: Path, held: _Held, made: Bench) -> Bench:
+    from hairtrigger.bench.board.boards import find_board
+    from hairtrigger.bench.board.results import board_rows, read_results
+
+    assert asked.goal is not None
+    found = read_results(path)
+    goal = replace(asked.goal, part=find_board(found.board).part)
+    answers, rows = board_rows(found, goal.design(held.graph), made.inputs, held.expected)
+    return replace(made, answers=(*made.answers, answers), rows=(*made.rows, *rows))
 
 
 # --- inputs ------------------------------------------------------------------------------------
