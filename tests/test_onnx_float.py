@@ -227,7 +227,7 @@ class _Listed:
     ):
         assert enable_fallback == 0
         self.given = providers
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

@@ -18,6 +18,7 @@ from hairtrigger.errors import StorageError, ToolError, UnsupportedError
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.graph import Builder, Graph, Literal, TensorType, emulate_codes
 from hairtrigger.graph.linear import Conv, Dense
+from hairtrigger.graph.moves import Crop
 from hairtrigger.graph.ops import Add, Constant, Input, Quantize, Relu
 from hairtrigger.graph.stimulus import extreme_codes, join_events, random_codes
 from test_onnx import every_op
@@ -225,6 +226,14 @@ def test_without_jax_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(builtins, "__import__", no_jax)
     with pytest.raises(ToolError, match=r"hairtrigger\[train\]"):
         to_jax(network(7))
+
+
+def test_a_crop_that_leaves_only_coarse_elements() -> None:
+    """Its LSB is coarser than its operand's, so codes shrink."""
+    b = Builder("crop")
+    x = b.add(Input("x", TensorType((3,), True, [2, 2, 4], [4, 2, -1])))
+    graph = b.build([b.add(Crop(((1, 0),)), x), b.add(Crop(((2, 0),)), x)])
+    assert_same(graph, events(graph))
 
 
 def test_a_convolution_with_groups_and_padding() -> None:

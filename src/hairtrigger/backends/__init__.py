@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from hairtrigger.backends import cpp, hls, onnx, rtl
+from hairtrigger.backends import cpp, hls, onnx, rtl, tensorrt, vitis_ai, xla
 from hairtrigger.backends.base import Artifact, Backend
 from hairtrigger.errors import InputError, UnsupportedError
 
 GROUP = "hairtrigger.backends"
-BUILT_IN: dict[str, Backend] = {"cpp": cpp, "hls": hls, "onnx": onnx, "rtl": rtl}
+BUILT_IN: dict[str, Backend] = {
+    "cpp": cpp,
+    "hls": hls,
+    "onnx": onnx,
+    "rtl": rtl,
+    "tensorrt": tensorrt,
+    "vitis_ai": vitis_ai,
+    "xla": xla,
+}
 
 
 def find_backend(name: str) -> Backend:

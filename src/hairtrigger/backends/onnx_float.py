@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hairtrigger.backends.differences import Difference, differences
 from hairtrigger.backends.onnx import (
+    IR_VERSION,
     SUFFIX,
     Border,
     assemble,
@@ -86,13 +87,19 @@ def unsupported(graph: Graph, target: Any = None) -> list[str]:
 
 
 def to_float_onnx(
-    graph: Graph, *, border: Border = Border.VALUES, products: bool = False
+    graph: Graph,
+    *,
+    border: Border = Border.VALUES,
+    products: bool = False,
+    events: int | str = "events",
+    ir_version: int = IR_VERSION,
 ) -> onnx.ModelProto:
     """The Graph in float32 with every rounding left out.
 
     A Quantize that saturates clips to its range, one that wraps is left out; elements of no bits
     stay zero. A Table takes the nearest entry. Constants are those of the Graph. Inputs and
-    outputs are those of `to_onnx`. Raises `UnsupportedError` with every reason.
+    outputs are those of `to_onnx`. ``events``: a number for a fixed batch. Raises
+    `UnsupportedError` with every reason.
     """
     problems = unsupported(graph)
     if problems:
@@ -108,7 +115,17 @@ def to_float_onnx(
     def body(sheet: Sheet, inputs: dict[int, Value]) -> list[Value]:
         return write(sheet, graph, intervals(graph), inputs)
 
-    return assemble(graph, np.float32, border, properties, body, products=products, rounds=False)
+    return assemble(
+        graph,
+        np.float32,
+        border,
+        properties,
+        body,
+        products=products,
+        rounds=False,
+        events=events,
+        ir_version=ir_version,
+    )
 
 
 def emit(graph: Graph, target: Any = None, folder: Path | str = ".") -> FloatArtifact:

@@ -43,13 +43,14 @@ def write(sheet: Sheet, graph: Graph, ranges: Sequence[Range], inputs: dict[int,
         if place not in needed or place in values:
             continue
         sheet.where = f"{place}.{type(node.op).__name__}"
-        values[place] = _node(sheet, graph, place, [values[n] for n in node.operands], ranges)
+        values[place] = write_node(sheet, graph, place, [values[n] for n in node.operands], ranges)
     return [values[n] for n in graph.outputs]
 
 
-def _node(
+def write_node(
     sheet: Sheet, graph: Graph, place: int, operands: list[Value], ranges: Sequence[Range]
 ) -> Value:
+    """Write one node, whose operands are written."""
     node = graph.nodes[place]
     types = [graph.nodes[n].type for n in node.operands]
     if all(v.constant is not None for v in operands):
@@ -409,7 +410,9 @@ def _crop(sheet: Sheet, node: Node, x: Value, cropping: Pairs) -> Value:
 
 
 def _concat(sheet: Sheet, node: Node, operands: list[Value], axis: int) -> Value:
-    lsb = np.asarray(node.type.lsb)
+    scales = {int(v.scale) for v in operands if v.scale.ndim == 0}
+    same = len(scales) == 1 and all(v.scale.ndim == 0 for v in operands)
+    lsb = operands[0].scale if same else np.asarray(node.type.lsb)
     scaled: list[Value] = [sheet.tensor(sheet.scaled(v, lsb)) for v in operands]
     if not all(v.first for v in scaled):
         scaled = [sheet.plain(v) for v in scaled]

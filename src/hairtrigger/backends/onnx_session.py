@@ -37,8 +37,9 @@ class Session:
 
     ``model``: the bytes of the file; ``key``: what its property `KEY` must be; ``name``: what
     messages call it; ``provider``: a name of `PROVIDERS`; ``threads``: inside one call;
-    ``options``: more of ONNX Runtime's options of the provider. Raises `ToolError` where ONNX
-    Runtime or the provider is missing, `StorageError` for bytes that are no model of this Graph.
+    ``options``: more of ONNX Runtime's options of the provider; ``as_written``: without ONNX
+    Runtime's rewritings. Raises `ToolError` where ONNX Runtime or the provider is missing,
+    `StorageError` for bytes that are no model of this Graph.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Session:
         provider: str = "cpu",
         threads: int = 1,
         options: dict[str, str] | None = None,
+        as_written: bool = False,
     ) -> None:
         runtime = _runtime()
         wanted, own = _listed(runtime, provider)
@@ -60,8 +62,17 @@ class Session:
         settings.inter_op_num_threads = 1
         # On by choice only, and never ours: bfloat16 products on Arm.
         settings.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "0")
+        if as_written:
+            settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if provider != "cpu":
+            problem = provider_problem(provider)
+            if problem:
+                raise ToolError(
+                    problem, "Run on a machine with a GPU and the provider's libraries."
+                )
             settings.log_severity_level = 4  # what goes wrong is said by the error below
+            # No node goes to the CPU unseen: what the provider cannot run is an error.
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             self._session = runtime.InferenceSession(
                 model,
@@ -72,20 +83,11 @@ class Session:
             found = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime has an exception for each of its status codes
             if provider != "cpu":
-                raise ToolError(
-                    f"not run: {wanted} cannot be started here: {_first_line(error)}",
-                    "Run on a machine with a GPU and the libraries that the provider names.",
-                ) from error
+                raise ToolError(f"not run: {wanted} on {name}: {_first_line(error)}") from error
             raise StorageError(
                 f"{name} is no model that ONNX Runtime can load: {_first_line(error)}",
                 "Export the Graph again.",
             ) from error
-        if wanted not in self._session.get_providers():
-            # ONNX Runtime only logs this and goes on with its CPU provider.
-            raise ToolError(
-                f"not run: no GPU: {wanted} is in this onnxruntime but does not start here.",
-                "Run on a machine with a GPU and the libraries that the provider needs.",
-            )
         if found.get(KEY) != key:
             raise StorageError(
                 f"{name} is a model of another Graph than {graph.name!r}.",
@@ -155,7 +157,8 @@ def provider_problem(provider: str) -> str:
             return ""
     except Exception as error:
         return f"not run: {wanted} cannot be started here: {_first_line(error)}"
-    return f"not run: no GPU: {wanted} is in this onnxruntime but does not start here."
+    # ONNX Runtime only logs this and goes on with its CPU provider.
+    return f"not run: no GPU, or not its libraries: this onnxruntime's {wanted} does not start."
 
 
 def _runtime() -> Any:

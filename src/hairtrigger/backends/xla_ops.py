@@ -169,18 +169,27 @@ def _node(
             events = next((v.shape[0] for v in parts if _varies(v)), 1)
             parts = [jnp.broadcast_to(v, (events, *v.shape[1:])) for v in parts]
             return jnp.concatenate(parts, axis=axis + 1)
-        case moves.Reshape(shape):
-            return x[0].reshape(x[0].shape[0], *shape)
-        case moves.Transpose(order):
-            return jnp.transpose(x[0], (0, *(a + 1 for a in order)))
-        case moves.Pad(padding):
-            return jnp.pad(x[0], ((0, 0), *padding))
-        case moves.Crop(cropping):
-            shape = types[0].shape
-            keep = tuple(slice(a, n - b) for (a, b), n in zip(cropping, shape, strict=True))
-            return x[0][(slice(None), *keep)]
+        case moves.Move():
+            return shift(word, _moved(node.op, x[0], types[0]), out.lsb - types[0].lsb)
         case _:
             raise AssertionError(f"{type(node.op).__name__} is refused by unsupported().")
+
+
+def _moved(op: moves.Move, x: Traced, operand: TensorType) -> Traced:
+    import jax.numpy as jnp
+
+    match op:
+        case moves.Reshape(shape):
+            return x.reshape(x.shape[0], *shape)
+        case moves.Transpose(order):
+            return jnp.transpose(x, (0, *(a + 1 for a in order)))
+        case moves.Pad(padding):
+            return jnp.pad(x, ((0, 0), *padding))
+        case moves.Crop(cropping):
+            ends = zip(cropping, operand.shape, strict=True)
+            return x[(slice(None), *(slice(a, n - b) for (a, b), n in ends))]
+        case _:
+            raise AssertionError(f"{type(op).__name__} is refused by unsupported().")
 
 
 def _varies(x: Traced) -> bool:
