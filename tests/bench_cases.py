@@ -44,6 +44,8 @@ class FakeEngine:
     event and ``base`` a call, on a `FakeClock`."""
 
     name, device, words = "fake", "CPU", "fake 1"
+    transfers: tuple[str, ...] = ("",)
+    batches: tuple[int, ...] | None = None
 
     def __init__(self, graph: Graph, clock: FakeClock, base: int, each: int, wrong: int = 0):
         self.graph, self.clock = graph, clock
@@ -59,8 +61,10 @@ class FakeEngine:
     def ways(self, threads: int) -> tuple[str, ...]:
         return (SLICES,)
 
-    def bind(self, codes: Codes, threads: int, way: str = SLICES):
+    def bind(self, codes: Codes, threads: int, way: str = SLICES, transfers: str = ""):
         spent = self.base + self.each * -(-len(codes[0]) // threads)
+        if transfers == "with":
+            spent += self.base
 
         def call() -> None:
             self.calls += 1

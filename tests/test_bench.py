@@ -18,14 +18,20 @@ from hairtrigger.backends.onnx import emit
 from hairtrigger.bench import scenarios
 from hairtrigger.bench.clock import WallClock
 from hairtrigger.bench.energy import Meter, NoMeter, cpu_meter, gpu_meter
-from hairtrigger.bench.engines import CPU_ENGINES, OWN, choose, slices
+from hairtrigger.bench.engines import CPU_ENGINES, GPU_ENGINES, OWN, choose, slices
 from hairtrigger.bench.inputs import codes_hash, make_inputs, take
 from hairtrigger.bench.loop import run_loop
-from hairtrigger.bench.measure import Bench, Setting, answers, loop_rows
+from hairtrigger.bench.measure import Bench, Setting, answers, failed, loop_rows
 from hairtrigger.bench.model import load_graph
 from hairtrigger.bench.records import OFFLINE, Row
 from hairtrigger.bench.scenarios import back_to_back, percentile, poisson_arrivals, serve
-from hairtrigger.errors import GraphError, InputError, StorageError, UnsupportedError
+from hairtrigger.errors import (
+    GraphError,
+    InputError,
+    StorageError,
+    ToolError,
+    UnsupportedError,
+)
 from hairtrigger.graph import Graph
 from hairtrigger.graph.emulate import emulate_codes
 from hairtrigger.graph.machines import moving_sum
@@ -245,6 +251,50 @@ def test_a_given_rate_that_cannot_hold_says_so(graph):
     (server,) = bench(graph, rate=5e6, bound_ns=1500.0).server()
     assert server.rate_per_s == 5e6
     assert "does not stay within the bound at this rate" in server.note
+
+
+def test_a_device_has_rows_with_and_without_transfers(graph, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "transfers", ("with", "without"))
+    it = bench(graph, threads=(1,))
+    for made, each in ((it.single(), 1), (it.multi(), 8), (it.offline(it.sweep()), 16)):
+        found = {row.transfers: row.p50_ns for row in made}
+        assert found == {"with": 2000 + 100 * each, "without": 1000 + 100 * each}
+    assert len(it.sweep()) == 6
+    (server,) = it.server()
+    assert server.transfers == "with"
+
+
+def test_batches_that_an_engine_does_not_take_are_named(graph, monkeypatch):
+    monkeypatch.setattr(FakeEngine, "batches", (4,))
+    it = bench(graph)
+    assert [(r.batch, r.calls > 0) for r in it.sweep() if r.threads == 1] == [
+        (1, False),
+        (4, True),
+        (16, False),
+    ]
+    for made in (it.single(), it.multi(), it.server()):
+        assert all("takes batches of 4 only" in row.note for row in made)
+    assert it.offline(it.sweep())[0].batch == 4
+
+
+@pytest.mark.parametrize("name", sorted(GPU_ENGINES))
+def test_engines_of_a_gpu_run_there_or_say_why_not(graph, name):
+    codes, _ = make_inputs(graph, "small", 30, 1)
+    try:
+        engine = GPU_ENGINES[name](graph)
+    except (ToolError, UnsupportedError) as error:
+        why = failed(name, "GPU", error).why
+        assert why.startswith("not run: ")
+        assert not why.startswith("not run: not run")
+        return
+    try:
+        assert engine.device == "GPU"
+        if name != "tensorrt-int8":
+            assert answers(engine, codes, emulate_codes(graph, codes)).equal
+        for mode in engine.transfers:
+            engine.bind(codes, 1, OWN, mode)()
+    finally:
+        engine.close()
 
 
 def test_offline_without_a_sweep_says_so(graph):

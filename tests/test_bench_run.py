@@ -132,10 +132,10 @@ def test_a_second_start_goes_on_and_changes_only_what_was_asked_otherwise(
     # Ended in the middle, as Ctrl-C does it: what was finished is kept.
     bind = FakeEngine.bind
 
-    def interrupted(self, codes, threads, way="slices"):
+    def interrupted(self, *arguments):
         if self.name == "wrong":
             raise KeyboardInterrupt
-        return bind(self, codes, threads, way)
+        return bind(self, *arguments)
 
     monkeypatch.setattr(FakeEngine, "bind", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -43,6 +43,16 @@ class Engine(Protocol):
         """CPU or GPU."""
         ...
 
+    @property
+    def transfers(self) -> tuple[str, ...]:
+        """ "with" and "without" transfers to a device and back; "" where there is none apart."""
+        ...
+
+    @property
+    def batches(self) -> tuple[int, ...] | None:
+        """Numbers of events that a call may have; None for any."""
+        ...
+
     def run(self, codes: Codes) -> Codes:
         """Codes of the outputs (events, *shape), as int64."""
         ...
@@ -51,7 +61,7 @@ class Engine(Protocol):
         """How it can use so many threads; empty where it cannot."""
         ...
 
-    def bind(self, codes: Codes, threads: int, way: str) -> Call:
+    def bind(self, codes: Codes, threads: int, way: str, transfers: str = "") -> Call:
         """A call that works on these events; what it needs of them is made ready before."""
         ...
 
@@ -97,10 +107,18 @@ def slices(codes: Codes, threads: int) -> list[Codes]:
     return [tuple(x[a:b] for x in codes) for a, b in pairwise(cuts)]
 
 
-class CppEngine:
+class OnHost:
+    """What engines in this machine's own memory share."""
+
+    device = "CPU"
+    transfers: tuple[str, ...] = ("",)
+    batches: tuple[int, ...] | None = None
+
+
+class CppEngine(OnHost):
     """Generated C++ through its C interface, called from Python by ctypes."""
 
-    name, device = CPP, "CPU"
+    name = CPP
 
     def __init__(self, graph: Graph) -> None:
         from hairtrigger.cpp.library import compile_graph
@@ -117,7 +135,7 @@ class CppEngine:
     def ways(self, threads: int) -> tuple[str, ...]:
         return (SLICES,)
 
-    def bind(self, codes: Codes, threads: int, way: str = SLICES) -> Call:
+    def bind(self, codes: Codes, threads: int, way: str = SLICES, transfers: str = "") -> Call:
         return self._pools.together([self._bound(part) for part in slices(codes, threads)])
 
     def _bound(self, codes: Codes) -> Call:
@@ -141,13 +159,11 @@ class CppEngine:
         self._pools.close()
 
 
-class OnnxEngine:
+class OnnxEngine(OnHost):
     """ONNX Runtime on the CPU with the exact model, whose inputs are codes.
 
     Inputs and outputs lie in memory that is bound before, the quickest way to call it from Python.
     """
-
-    device = "CPU"
 
     def __init__(self, graph: Graph, name: str) -> None:
         carrier = {FP32: FLOAT32, FP64: FLOAT64}[name]
@@ -192,7 +208,7 @@ class OnnxEngine:
     def ways(self, threads: int) -> tuple[str, ...]:
         return (SLICES,) if threads == 1 else (SLICES, OWN)
 
-    def bind(self, codes: Codes, threads: int, way: str = SLICES) -> Call:
+    def bind(self, codes: Codes, threads: int, way: str = SLICES, transfers: str = "") -> Call:
         if way == OWN:
             return self._bound(self._session(threads), codes)
         parts = slices(codes, threads)
@@ -253,10 +269,10 @@ class OnnxEngine:
         self._sessions.clear()
 
 
-class EmulatorEngine:
+class EmulatorEngine(OnHost):
     """The NumPy emulator: the definition of what is right, not made to be fast."""
 
-    name, device = EMULATOR, "CPU"
+    name = EMULATOR
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -270,7 +286,7 @@ class EmulatorEngine:
     def ways(self, threads: int) -> tuple[str, ...]:
         return (SLICES,)
 
-    def bind(self, codes: Codes, threads: int, way: str = SLICES) -> Call:
+    def bind(self, codes: Codes, threads: int, way: str = SLICES, transfers: str = "") -> Call:
         from hairtrigger.engines import run_codes
 
         graph = self._graph
@@ -305,7 +321,24 @@ CPU_ENGINES: Mapping[str, Maker] = {
     "xla": _xla,
     EMULATOR: EmulatorEngine,
 }
-GPU_ENGINES: Mapping[str, Maker] = {}
+
+
+def _gpu(name: str) -> Maker:
+    def make(graph: Graph) -> Engine:
+        from hairtrigger.bench.gpu_engines import RunnerEngine
+
+        return RunnerEngine(graph, name)
+
+    return make
+
+
+GPU_ENGINES: Mapping[str, Maker] = {
+    name: _gpu(name)
+    for name in (
+        *("onnxruntime-cuda", "onnxruntime-tensorrt"),
+        *("tensorrt-fp32", "tensorrt-int8", "xla-gpu"),
+    )
+}
 FPGA = "fpga"
 """Simulated Verilog: not called in a loop of this machine's time; see `hairtrigger.bench.fpga`."""
 GROUPS = ("cpu", "gpu", FPGA)

@@ -97,38 +97,53 @@ class Bench:
     def _row(self, scenario: str, batch: int) -> Row:
         return Row(self.engine.name, scenario, MEASURED, batch, self.same)
 
-    def calls(self, batch: int, threads: int = 1, way: str = SLICES) -> list[Call]:
+    def calls(
+        self, batch: int, threads: int = 1, way: str = SLICES, transfers: str | None = None
+    ) -> list[Call]:
         """Calls on different events, or on different batches as far as memory allows."""
+        mode = self.engine.transfers[0] if transfers is None else transfers
         size = 8 * batch * sum(op.type.size for op in self.graph.input_ops)
         kinds = max(1, -(-len(self.codes[0]) // batch))
         count = max(1, min(READY, kinds, READY_BYTES // size))
         return [
-            self.engine.bind(take(self.codes, n * batch, batch), threads, way) for n in range(count)
+            self.engine.bind(take(self.codes, n * batch, batch), threads, way, mode)
+            for n in range(count)
         ]
 
     def sweep(self) -> tuple[Row, ...]:
         """Every batch with every number of threads, each for a share of the duration."""
         found: list[Row] = []
-        plan = [(t, w) for t in self.setting.threads for w in self.engine.ways(t)]
+        engine, batches = self.engine, self.setting.batches
+        plan = [
+            (threads, way, transfers)
+            for threads in self.setting.threads
+            for way in engine.ways(threads)
+            for transfers in engine.transfers
+        ]
         seconds = SWEEP_SHARE * self.setting.seconds
-        points = len(plan) * len(self.setting.batches)
-        for number, (threads, way) in enumerate(plan):
+        for number, (threads, way, transfers) in enumerate(plan):
             before: Row | None = None
-            for place, batch in enumerate(self.setting.batches):
-                self.progress(number * len(self.setting.batches) + place, points)
+            for place, batch in enumerate(batches):
+                self.progress(number * len(batches) + place, len(plan) * len(batches))
                 if way == SLICES and batch < threads > 1:
                     continue  # fewer slices than threads: the row of fewer threads says it
-                row = replace(self._row(SWEEP, batch), threads=threads, way=way)
-                why = self._too_much(batch, before, seconds)
+                row = replace(
+                    self._row(SWEEP, batch), threads=threads, way=way, transfers=transfers
+                )
+                why = self._refused(batch) or self._too_much(batch, before, seconds)
                 if why:
                     found.append(replace(row, note=f"not run: {why}"))
                     continue
-                timed = scenarios.back_to_back(
-                    self.calls(batch, threads, way), self.clock, seconds, batch
-                )
-                before = _filled(row, timed)
+                calls = self.calls(batch, threads, way, transfers)
+                before = _filled(row, scenarios.back_to_back(calls, self.clock, seconds, batch))
                 found.append(before)
         return tuple(found)
+
+    def _refused(self, batch: int) -> str:
+        allowed = self.engine.batches
+        if allowed is None or batch in allowed:
+            return ""
+        return f"the engine takes batches of {', '.join(map(str, allowed))} only"
 
     def _too_much(self, batch: int, before: Row | None, seconds: float) -> str:
         largest = max(node.type.size for node in self.graph.nodes)
@@ -148,14 +163,19 @@ class Bench:
     def single(self) -> tuple[Row, ...]:
         """Single stream: one event a query, in one thread."""
         threads, way = self._one_thread()
-        calls = self.calls(1, threads or 1, way)
-        timed = scenarios.back_to_back(calls, self.clock, self.setting.seconds)
-        row = replace(_filled(self._row(SINGLE, 1), timed), threads=threads, way=way)
+        row = replace(self._row(SINGLE, 1), threads=threads, way=way)
+        if self._refused(1):
+            return (replace(row, note=f"not run: {self._refused(1)}"),)
         floor = self.engine.floor()
         if floor is not None:
             least = scenarios.back_to_back([floor], self.clock, SWEEP_SHARE * self.setting.seconds)
             row = replace(row, floor_ns=least.percentile(50))
-        return (row,)
+        found: list[Row] = []
+        for transfers in self.engine.transfers:
+            calls = self.calls(1, threads or 1, way, transfers)
+            timed = scenarios.back_to_back(calls, self.clock, self.setting.seconds)
+            found.append(replace(_filled(row, timed), transfers=transfers))
+        return tuple(found)
 
     def multi(self) -> tuple[Row, ...]:
         """Multi-stream: several events a query, with each number of threads."""
@@ -163,20 +183,26 @@ class Bench:
         found: list[Row] = []
         for threads in self.setting.threads:
             for way in self.engine.ways(threads):
-                timed = scenarios.back_to_back(
-                    self.calls(samples, threads, way), self.clock, self.setting.seconds, samples
-                )
-                row = _filled(self._row(MULTI, samples), timed)
-                found.append(replace(row, threads=threads, way=way))
+                row = replace(self._row(MULTI, samples), threads=threads, way=way)
+                if self._refused(samples):
+                    found.append(replace(row, note=f"not run: {self._refused(samples)}"))
+                    continue
+                for transfers in self.engine.transfers:
+                    calls = self.calls(samples, threads, way, transfers)
+                    timed = scenarios.back_to_back(calls, self.clock, self.setting.seconds, samples)
+                    found.append(replace(_filled(row, timed), transfers=transfers))
         return tuple(found)
 
     def server(self) -> tuple[Row, ...]:
         """Server: one event a query, Poisson arrivals; several are answered at once if allowed."""
         s = self.setting
-        sizes = [n for n in (1 << k for k in range(17)) if n <= s.together]
+        sizes = [n for n in (1 << k for k in range(17)) if n <= s.together and not self._refused(n)]
+        if 1 not in sizes:
+            return (replace(self._row(SERVER, 1), note=f"not run: {self._refused(1)}"),)
         threads, way = self._one_thread()
         calls = {size: self.calls(size, threads or 1, way) for size in sizes}
         row = replace(self._row(SERVER, sizes[-1]), threads=threads, way=way, bound_ns=s.bound_ns)
+        row = replace(row, transfers=self.engine.transfers[0])
         if s.rate is not None:
             found = scenarios.serve_at(calls, self.clock, s.rate, s.bound_ns, s.seconds, s.seed)
         else:
@@ -195,23 +221,33 @@ class Bench:
 
     def offline(self, sweep: Sequence[Row]) -> tuple[Row, ...]:
         """Offline: the batch, threads and way that were fastest in the sweep; with energy."""
-        ran = [row for row in sweep if row.per_second is not None]
-        if not ran:
-            return (replace(self._row(OFFLINE, 0), note="not run: no batch of the sweep ran"),)
-        best = max(ran, key=lambda row: row.per_second or 0.0)
-        calls = self.calls(best.batch, best.threads or 1, best.way)
+        found: list[Row] = []
+        for transfers in self.engine.transfers:
+            ran = [r for r in sweep if r.per_second is not None and r.transfers == transfers]
+            if not ran:
+                row = replace(self._row(OFFLINE, 0), transfers=transfers)
+                found.append(replace(row, note="not run: no batch of the sweep ran"))
+                continue
+            found.append(self._offline(max(ran, key=lambda row: row.per_second or 0.0)))
+        return tuple(found)
+
+    def _offline(self, best: Row) -> Row:
+        calls = self.calls(best.batch, best.threads or 1, best.way, best.transfers)
         before = self.meter.read() if isinstance(self.meter, Meter) else ()
         begin = self.clock.now()
         timed = scenarios.back_to_back(calls, self.clock, self.setting.seconds, best.batch)
         row = replace(
-            _filled(self._row(OFFLINE, best.batch), timed), threads=best.threads, way=best.way
+            _filled(self._row(OFFLINE, best.batch), timed),
+            threads=best.threads,
+            way=best.way,
+            transfers=best.transfers,
         )
         if isinstance(self.meter, NoMeter):
-            return (replace(row, energy=self.meter.why),)
+            return replace(row, energy=self.meter.why)
         # Warm-up and count alike: the counter also ran while the calls were warmed up.
         joules, whole = self.meter.since(before), (self.clock.now() - begin) / 1e9
         each = joules / whole / timed.per_second
-        return (replace(row, energy=self.meter.words, joules_per_event=each),)
+        return replace(row, energy=self.meter.words, joules_per_event=each)
 
 
 def _filled(row: Row, timed: Timed) -> Row:
@@ -230,7 +266,8 @@ def _filled(row: Row, timed: Timed) -> Row:
 
 def failed(engine: str, device: str, error: HairtriggerError) -> Answers:
     """The record of an engine that cannot run here."""
-    return Answers(engine, device, "", why=f"not run: {error.problem}")
+    why = error.problem if error.problem.startswith("not run") else f"not run: {error.problem}"
+    return Answers(engine, device, "", why=why)
 
 
 def loop_rows(graph: Graph, codes: Codes, expected: Codes, seconds: float) -> tuple[Row, ...]:
