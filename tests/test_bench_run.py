@@ -175,7 +175,7 @@ def test_the_verilog_is_counted_and_its_resources_are_yosys(model, tmp_path):
 def test_a_full_disk_is_one_clear_error(model, fakes, tmp_path, monkeypatch):
     import errno
 
-    from hairtrigger.runs import bench as driver
+    from hairtrigger.runs import bench_stages as driver
 
     def full(record):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
