@@ -297,6 +297,14 @@ def test_engines_of_a_gpu_run_there_or_say_why_not(graph, name):
         engine.close()
 
 
+def test_of_many_reasons_the_first_is_told():
+    error = UnsupportedError("int8 cannot carry it:\n  - %1: too wide.\n  - %2: too wide.")
+    assert (
+        failed("e", "GPU", error).why == "not run: int8 cannot carry it: %1: too wide. (and 1 more)"
+    )
+    assert failed("e", "GPU", ToolError("not run: no GPU")).why == "not run: no GPU"
+
+
 def test_offline_without_a_sweep_says_so(graph):
     (row,) = bench(graph).offline([Row("fake", "sweep", "measured", 1, True, note="not run")])
     assert row.scenario == OFFLINE

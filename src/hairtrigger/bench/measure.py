@@ -265,9 +265,12 @@ def _filled(row: Row, timed: Timed) -> Row:
 
 
 def failed(engine: str, device: str, error: HairtriggerError) -> Answers:
-    """The record of an engine that cannot run here."""
-    why = error.problem if error.problem.startswith("not run") else f"not run: {error.problem}"
-    return Answers(engine, device, "", why=why)
+    """The record of an engine that cannot run here, with the first of its reasons."""
+    head, *reasons = error.problem.split("\n  - ")
+    why = f"{head} {reasons[0]}" if reasons else head
+    if len(reasons) > 1:
+        why += f" (and {len(reasons) - 1} more)"
+    return Answers(engine, device, "", why=why if why.startswith("not run") else f"not run: {why}")
 
 
 def loop_rows(graph: Graph, codes: Codes, expected: Codes, seconds: float) -> tuple[Row, ...]:
