@@ -33,7 +33,14 @@ def said(result: Result) -> str:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--version"], ["run", "--help"], ["compile", "--help"], ["hls", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["compile", "--help"],
+        ["hls", "--help"],
+        ["bench", "--help"],
+    ],
 )
 def test_help_is_quick_because_nothing_heavy_is_imported(words):
     program = (

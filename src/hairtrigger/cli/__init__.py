@@ -8,6 +8,7 @@ import typer
 
 from hairtrigger import __version__
 from hairtrigger.cli import hls, runs, tools
+from hairtrigger.cli.bench import bench
 from hairtrigger.cli.stream import stream
 from hairtrigger.cli.told import INTERRUPTED
 
@@ -46,6 +47,7 @@ def _common(
 app.command()(runs.run)
 app.command("compile")(runs.compile_)
 app.command()(hls.hls)
+app.command()(bench)
 app.command()(runs.verify)
 app.command()(runs.sweep)
 app.command()(runs.compare)

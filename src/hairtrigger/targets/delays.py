@@ -106,7 +106,40 @@ ULTRASCALE_PLUS = DelayModel(
 )
 
 
+SERIES7 = DelayModel(
+    lut_logic=0.124,
+    net=0.451,
+    net_per_doubling=0.080,
+    carry_entry=0.43,
+    carry_block=0.234,
+    carry_exit=0.22,
+    clock_to_q=0.52,
+    setup=0.08,
+    uncertainty=0.15,
+    source=f"estimate for 7 series -1: LUT and net from {_BUDGET}; the rest assumed after what "
+    "Vivado prints for that speed grade; not compared with a routed design of ours",
+    sources=(
+        ("lut_logic", "assume: 0.124 ns for LUT6, as Vivado's reports of -1 parts print it"),
+        ("net", f"0.575 ns a level of logic, speed grade -1, in {_BUDGET}, less the LUT"),
+        (
+            "net_per_doubling",
+            f"assume: that of UltraScale+ -2 times 1.917, the ratio of budgets in {_BUDGET}",
+        ),
+        (
+            "carry_entry",
+            "assume: 0.55 ns from S of a CARRY4 to its last carry, as Vivado's reports of -1 parts "
+            "print it, less one CARRY4 of the block",
+        ),
+        ("carry_block", "assume: two CARRY4 of 0.117 ns, as Vivado's reports of -1 parts print it"),
+        ("carry_exit", "assume: 0.337 ns from CI to O, as printed there, less one CARRY4"),
+        ("clock_to_q", "assume: 0.518 ns for FDRE in a SLICEM, as printed there"),
+        ("setup", "assume: 0.08 ns, the largest usual one of FDRE's D as printed there"),
+        ("uncertainty", "assume: as for UltraScale+"),
+    ),
+)
+
 _BUDGETS = {
+    "xc7": {1: 0.575, 2: 0.500, 3: 0.425},
     "xcup": {1: 0.350, 2: 0.300, 3: 0.250},
     "xcu": {1: 0.490, 2: 0.425, 3: 0.360},
 }
@@ -155,7 +188,9 @@ def delay_model(part: Part) -> DelayModel:
             f"no delay model for speed grade -{grade} ({part.vivado_name})",
             f"use speed grade {', '.join(f'-{n}' for n in budgets)}",
         )
-    factor = budgets[grade] / _BUDGETS["xcup"][USUAL_GRADE]
+    old = part.yosys_family == "xc7"
+    known = SERIES7 if old else ULTRASCALE_PLUS
+    factor = budgets[grade] / (budgets[1] if old else _BUDGETS["xcup"][USUAL_GRADE])
     if factor == 1:
-        return ULTRASCALE_PLUS
-    return _scaled(ULTRASCALE_PLUS, factor, f"{part.family} -{grade}")
+        return known
+    return _scaled(known, factor, f"{part.family} -{grade}")

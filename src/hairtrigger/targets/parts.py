@@ -91,6 +91,30 @@ PARTS = (
         uram=96,
         source="AMD product tables, Zynq UltraScale+ overview (DS891)",
     ),
+    Part(
+        name="xcu50",
+        family="Virtex UltraScale+",
+        yosys_family="xcup",
+        vivado_name="xcu50-fsvh2104-2-e",
+        lut=871_680,
+        ff=1_743_360,
+        dsp=5_952,
+        bram18=2_688,
+        uram=640,
+        source="AMD Alveo U50 data sheet (DS965); the whole device, before any shell",
+    ),
+    Part(
+        name="xc7z020",
+        family="Zynq-7000",
+        yosys_family="xc7",
+        vivado_name="xc7z020clg400-1",
+        lut=53_200,
+        ff=106_400,
+        dsp=220,
+        bram18=280,
+        uram=0,
+        source="AMD product tables, Zynq-7000 overview (DS190)",
+    ),
 )
 """The parts known by name; any other is a Part of the user's own."""
 

@@ -33,12 +33,14 @@ class Streamed:
 
 @dataclass(frozen=True)
 class StreamSimulator:
-    """A compiled wrapper; its words have ``in_bytes`` and ``out_bytes`` bytes."""
+    """A compiled wrapper; its words have ``in_bytes`` and ``out_bytes`` bytes. With ``packets``
+    TLAST ends a packet of answers, not each; then every answer has one byte more, its TLAST."""
 
     program: Path
     top: str
     in_bytes: int
     out_bytes: int
+    packets: bool = False
 
     def run(
         self,
@@ -82,14 +84,21 @@ class StreamSimulator:
                 "run it again with these numbers, which repeat it",
             )
         clocks, error = (int(word) for word in verdicts[-1][1].split())
-        found = np.frombuffer(done.stdout, dtype=np.uint8).reshape(answers, self.out_bytes)
+        found = np.frombuffer(done.stdout, dtype=np.uint8).reshape(answers, -1)
         return Streamed(found, clocks, bool(error))
 
 
 def build_stream(
-    files: Sequence[Path], top: str, in_bytes: int, out_bytes: int, folder: Path | None = None
+    files: Sequence[Path],
+    top: str,
+    in_bytes: int,
+    out_bytes: int,
+    folder: Path | None = None,
+    *,
+    packets: bool = False,
 ) -> StreamSimulator:
     """Compile a wrapper for simulation; see `hairtrigger.tools.verilator.build`."""
     sizes = (f"-DHT_IN_BYTES={in_bytes}", f"-DHT_OUT_BYTES={out_bytes}")
+    sizes += ("-DHT_PACKETS",) if packets else ()
     program = verilator.build_program(files, top, _HARNESS, sizes, lambda _: None, folder)
-    return StreamSimulator(program, top, in_bytes, out_bytes)
+    return StreamSimulator(program, top, in_bytes, out_bytes, packets)

@@ -1,7 +1,7 @@
 // Drives a Verilated AXI4-Stream wrapper with random valid and ready, and checks the protocol.
 //
 // Standard input: words of HT_IN_BYTES bytes and one byte that is 1 in the last word of a frame.
-// Standard output: the answers, HT_OUT_BYTES each. The last line on standard error is the verdict:
+// Standard output: the answers, HT_OUT_BYTES each, with HT_PACKETS and a byte that is TLAST. The last line on standard error is the verdict:
 //   "hairtrigger ok <clocks> <frame_error>"   or   "hairtrigger failed <what went wrong>".
 
 #include <cstdint>
@@ -20,6 +20,11 @@ namespace {
 
 using Count = unsigned long long;
 constexpr std::size_t in_bytes = HT_IN_BYTES, out_bytes = HT_OUT_BYTES;
+#ifdef HT_PACKETS
+constexpr std::size_t answer_bytes = out_bytes + 1;
+#else
+constexpr std::size_t answer_bytes = out_bytes;
+#endif
 
 std::uint64_t random_state = 1;
 
@@ -92,7 +97,7 @@ int main(int count, char** arguments) {
     top->aresetn = 1;
 
     Gate valid(static_cast<unsigned>(number(3))), ready(static_cast<unsigned>(number(4)));
-    std::vector<unsigned char> noise(in_bytes), held(out_bytes), seen(out_bytes);
+    std::vector<unsigned char> noise(in_bytes), held(answer_bytes), seen(answer_bytes);
     std::size_t given = 0;
     Count received = 0, clock = 0, quiet = 0;
     bool offering = false, waiting = false;
@@ -119,13 +124,17 @@ int main(int count, char** arguments) {
         if (waiting && !top->m_axis_tvalid) fail("m_axis_tvalid fell before tready", clock);
         if (top->m_axis_tvalid) {
             std::memcpy(seen.data(), &top->m_axis_tdata, out_bytes);
-            if (waiting && seen != held) fail("m_axis_tdata changed before tready", clock);
+#ifdef HT_PACKETS
+            seen[out_bytes] = top->m_axis_tlast;
+#else
             if (!top->m_axis_tlast) fail("m_axis_tlast is 0", clock);
+#endif
+            if (waiting && seen != held) fail("an answer changed before tready", clock);
             held = seen;
             waiting = !top->m_axis_tready;
             if (top->m_axis_tready) {
                 if (++received > answers) fail("an answer too many", clock);
-                std::fwrite(seen.data(), out_bytes, 1, outputs);
+                std::fwrite(seen.data(), answer_bytes, 1, outputs);
             }
         }
         if (offering && top->s_axis_tready) {
