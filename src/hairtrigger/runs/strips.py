@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hairtrigger.errors import MismatchError
 from hairtrigger.pipeline import PACKAGE, STAGES, Stage, Workplace
 from hairtrigger.records import to_text
 from hairtrigger.runs.chip import MODEL, Goal, chip_stages, read_graph
@@ -36,7 +37,10 @@ NETWORKS = ("studies/strips.py", "studies/strips_networks.py", "train", "runs/le
 PACKAGES = ("numpy", "keras", "jax", "hgq2")
 PARTS = {"lessons": ("train", "validation"), "exam": ("test",)}
 """Stages that simulate, and the first words of the names of the samples that each makes."""
-C_SIMULATION = "c_simulation.json"
+C_SIMULATION, TIMING = "c_simulation.json", "timing.json"
+TIMED = ("cpp", "onnxruntime-fp32")
+"""Engines whose time for a single cluster is measured."""
+TIMING_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,29 @@ class CSimulation:
     events: int
     values: int
     differ: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one cluster takes on a processor: an engine called from Python in one thread, ns, and
+    what a call takes that computes nothing."""
+
+    engine: str
+    words: str
+    p50_ns: float
+    p99_ns: float
+    floor_ns: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Timings:
+    """All engines, on the same ``events``, one after the other; ``busy``: the machine's load over
+    its processors at the end."""
+
+    engines: tuple[Timing, ...]
+    events: int
+    busy: float
 
 
 def run_strips(
@@ -83,6 +110,7 @@ def run_strips(
             events_after=("exam",),
         ),
         _c_simulation(preset),
+        _timing(seed),
         *judge_stages(preset, seed),
     ]
     title = f"Clusters and tracks in gaseous strip detectors: {preset.name}"
@@ -266,4 +294,50 @@ def _c_simulation(preset: StripsPreset) -> Stage:
         ("student", "convert", "exam"),
         ("fixed.py", "graph", "frontends", "hls", "backends/hls.py", "runs/strips.py"),
         ("hls4ml", "hgq2", "keras"),
+    )
+
+
+# --- the processor -------------------------------------------------------------------------------
+
+TIMED_EVENTS = 1024
+
+
+def _timing(seed: int) -> Stage:
+    def work(at: Workplace) -> None:
+        import os
+
+        from hairtrigger.bench.clock import WallClock
+        from hairtrigger.bench.engines import CPU_ENGINES
+        from hairtrigger.bench.measure import Bench, Setting
+        from hairtrigger.graph import emulate_codes, encode
+
+        graph = read_graph(at.inputs["convert"])
+        codes = encode(graph, test_inputs(at.inputs, TIMED_EVENTS))
+        expected = emulate_codes(graph, codes)
+        setting = Setting((1,), (1,), TIMING_SECONDS, 1, None, 1e6, 1, seed)
+        found: list[Timing] = []
+        for number, name in enumerate(TIMED):
+            at.progress(number, len(TIMED))
+            engine = CPU_ENGINES[name](graph)
+            try:
+                for ours, theirs in zip(engine.run(codes), expected, strict=True):
+                    if not (ours == theirs).all():
+                        raise MismatchError(f"{name} differs from the emulator", "see verify")
+                (row,) = Bench(graph, engine, codes, True, setting, WallClock()).single()
+            finally:
+                engine.close()
+            numbers = (row.p50_ns or 0.0, row.p99_ns or 0.0, row.floor_ns or 0.0)
+            found.append(Timing(name, engine.words, *numbers, row.calls))
+        busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+        record = Timings(tuple(found), TIMED_EVENTS, busy)
+        (at.folder / TIMING).write_text(to_text(record), encoding="utf-8")
+
+    return Stage(
+        "timing",
+        "Time single clusters on the processor",
+        work,
+        {"engines": list(TIMED), "seconds": TIMING_SECONDS},
+        ("convert", "exam"),
+        ("fixed.py", "graph", "cpp", "bench", "backends/onnx.py", "runs/strips.py"),
+        ("onnxruntime", "numpy"),
     )

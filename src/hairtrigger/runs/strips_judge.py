@@ -62,7 +62,7 @@ def judge_stages(preset: StripsPreset, seed: int) -> tuple[Stage, Stage]:
             "Gather the figures",
             evaluate,
             settings,
-            (PERFORMANCE, *networks, "verify", "build", "c_simulation"),
+            (PERFORMANCE, *networks, "verify", "build", "c_simulation", "timing"),
             SOURCES,
             PACKAGES,
         ),
@@ -218,7 +218,7 @@ def _evaluate(at: Workplace, preset: StripsPreset, seed: int) -> None:
 def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
     """What only the chip has: clocks, and how far all engines agree."""
     from hairtrigger.report.summary import Chip, Estimate, Proof, Row
-    from hairtrigger.runs.strips import C_SIMULATION, CSimulation
+    from hairtrigger.runs.strips import C_SIMULATION, TIMING, CSimulation, Timings
 
     chip = read_record(Chip, inputs["build"] / "chip.json")
     proof = read_record(Proof, inputs["verify"] / "proof.json")
@@ -227,8 +227,18 @@ def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
     events = min(proof.events, simulated.events)
     engines = ", ".join((*(e.engine for e in proof.engines), f"{simulated.backend} C simulation"))
 
-    def row(key: str, label: str, how: str, better: str, value: float, n: int) -> Row:
-        return Row(key, label, how, "", better, False, (Estimate(value, value, value, n),))
+    timed = read_record(Timings, inputs["timing"] / TIMING)
+    cpp, onnx = timed.engines
+    how_timed = (
+        f"a call from Python, median of {cpp.calls:,}; {cpp.floor_ns / 1000:.2g} us of it compute "
+        f"nothing; load {timed.busy:.1f} a processor"
+    )
+    ratio = cpp.p50_ns / onnx.p50_ns
+
+    def row(
+        key: str, label: str, how: str, better: str, value: float, n: int, unit: str = ""
+    ) -> Row:
+        return Row(key, label, how, unit, better, False, (Estimate(value, value, value, n),))
 
     return [
         row("compared", "clusters that all engines were compared on", engines, "high", events, 1),
@@ -236,4 +246,6 @@ def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
         row(
             "interval_clocks", "clocks from cluster to cluster", "", "low", chip.interval_clocks, 1
         ),
+        row("cpu_us", "generated C++, one cluster", how_timed, "low", cpp.p50_ns / 1000, 1, "us"),
+        row("cpu_ratio", "the same over ONNX Runtime's", onnx.words, "low", ratio, 1),
     ]

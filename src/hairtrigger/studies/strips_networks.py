@@ -19,6 +19,9 @@ from hairtrigger.train.checkpoint import to_array
 LAYERS = ("hidden1", "hidden2", "hidden3", "out")
 FIRST_BITS = {"hidden1": (0, 8), "hidden2": (3, 6), "hidden3": (3, 6), "out": (4, 6)}
 """Integer and fraction bits of what a layer reads when training begins."""
+INPUT_BITS = 8
+"""Fewest bits of charges, times and angle: fewer for weights and values do not change what the
+detector sends."""
 WEIGHT_BITS = (2, 7)
 """Integer and fraction bits of weights when training begins."""
 
@@ -53,6 +56,7 @@ def build_student(features: int, outputs: int, hidden: tuple[int, int, int]) -> 
 
 def build_fixed(features: int, outputs: int, hidden: tuple[int, int, int]) -> Any:
     """The network with as many bits for every weight and value; `start_from_float` says how many.
+    What the detector sends has `INPUT_BITS` at least.
 
     Each value and each unit's weights have a binary point of their own, which costs nothing in a
     chip.
@@ -124,7 +128,8 @@ def start_from_float(
             if bits is not None:
                 _set(quantizer, best_integer(np.atleast_2d(weights), bits, signed=True), bits - 1)
         if bits is not None:
-            _set(layer.iq, best_integer(values[name], bits, signed=False), bits)
+            wide = max(bits, INPUT_BITS) if name == LAYERS[0] else bits
+            _set(layer.iq, best_integer(values[name], wide, signed=False), wide)
         elif name != LAYERS[0]:
             largest = max(float(values[name].max()), 2.0**-6)
             inner = layer.iq.quantizer
