@@ -1,0 +1,237 @@
+"""Tracks of a chamber without a network: a search in roads, and a Hough transform.
+
+Both look at the same hits as the networks do, (n, planes, strips) of 0 and 1, and try the same
+straight lines: position x and slope dx/dz in the middle of the chamber, and the position y along
+the strips, which only the planes turned by a stereo angle tell. Position and slope along the strips
+change what a plane sees alike where all turned planes lie close together, so no slope dy/dz is
+tried.
+
+    roads   in how many planes is there a hit in a window around the line?
+    Hough   each plane votes with the hit that lies nearest to the line, the more the nearer
+
+The score of an image is that of its best line. Where several are best, their mean is the line; a
+straight line through the hits near it (least squares) tells it more finely.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hairtrigger.errors import InputError
+
+WORD = 64
+"""Strips of a plane are the bits of one word."""
+CELLS = 1 << 22
+"""Numbers of (event, line) that are held at once."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the strips of each plane are: ``z_mm`` from the chamber's middle, ``tan_stereo`` the
+    tangent of the angle by which its strips are turned; ``pitch_mm``; ``strips`` of an image.
+
+    A line crosses plane p at the strip (x + z slope + y tan) / pitch + (strips - 1) / 2.
+    """
+
+    z_mm: tuple[float, ...]
+    tan_stereo: tuple[float, ...]
+    pitch_mm: float
+    strips: int
+
+    def __post_init__(self) -> None:
+        if len(self.z_mm) != len(self.tan_stereo) or not self.z_mm:
+            raise InputError(
+                f"{len(self.z_mm)} planes and {len(self.tan_stereo)} stereo angles.",
+                "Give one of each for every plane.",
+            )
+        if not 1 <= self.strips <= WORD or not self.pitch_mm > 0:
+            raise InputError(
+                f"strips = {self.strips!r}, pitch_mm = {self.pitch_mm!r}.",
+                f"Give 1 to {WORD} strips and a positive pitch.",
+            )
+
+    @property
+    def planes(self) -> int:
+        return len(self.z_mm)
+
+    def strip(self, lines: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where lines (..., 3) of x [mm], slope and y [mm] cross the planes, in strips (..., p)."""
+        z, tan = np.asarray(self.z_mm), np.asarray(self.tan_stereo)
+        x, slope, y = (lines[..., n, None] for n in range(3))
+        return (x + z * slope + y * tan) / self.pitch_mm + (self.strips - 1) / 2
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which lines are tried, and how far a hit may lie from one.
+
+    ``x_step_mm``, ``slope_steps`` from -``slope`` to ``slope``, ``y_steps`` from -``y_mm`` to
+    ``y_mm``. ``half_strips``: half the window; planes with a stereo angle have what half a step of
+    y moves them in addition. ``half_image_mm``: x is tried so far from the middle.
+    """
+
+    half_image_mm: float
+    x_step_mm: float
+    slope: float
+    slope_steps: int
+    y_mm: float
+    y_steps: int
+    half_strips: float
+
+    def __post_init__(self) -> None:
+        if self.slope_steps < 1 or self.y_steps < 1 or not self.x_step_mm > 0:
+            raise InputError(
+                f"A search of {self.slope_steps} slopes, {self.y_steps} positions along the strips "
+                f"and a step of {self.x_step_mm!r} mm tries nothing.",
+                "Give 1 or more of each, and a positive step.",
+            )
+
+    def lines(self) -> NDArray[np.float64]:
+        """All that are tried, (lines, 3) of x [mm], slope and y [mm]."""
+        count = int(self.half_image_mm / self.x_step_mm)
+        xs = self.x_step_mm * np.arange(-count, count + 1)
+        slopes = _spread(self.slope, self.slope_steps)
+        ys = _spread(self.y_mm, self.y_steps)
+        return np.array(list(itertools.product(xs, slopes, ys)))
+
+    def windows(self, layout: Layout) -> NDArray[np.float64]:
+        """Half the window of each plane, in strips (planes,)."""
+        step = 2 * self.y_mm / self.y_steps
+        more = np.abs(layout.tan_stereo) * step / 2 / layout.pitch_mm
+        return self.half_strips + more
+
+
+def _spread(reach: float, steps: int) -> NDArray[np.float64]:
+    """The middles of ``steps`` equal parts from -reach to reach."""
+    return reach * ((2 * np.arange(steps) + 1) / steps - 1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of each image (n,): the ``score`` of the best line, and ``lines`` (n, 3) of it."""
+
+    score: NDArray[np.float64]
+    lines: NDArray[np.float64]
+
+
+def words(hits: NDArray[Any], layout: Layout) -> NDArray[np.uint64]:
+    """Hits (n, planes, strips) as one word a plane (n, planes): strip s is bit s.
+
+    Raises `InputError` for another shape, or values other than 0 and 1.
+    """
+    hits = np.asarray(hits)
+    if hits.ndim != 3 or hits.shape[1:] != (layout.planes, layout.strips):
+        raise InputError(
+            f"Hits of shape {hits.shape} are not (events, {layout.planes}, {layout.strips}).",
+            "Give one image of 0 and 1 for each event.",
+        )
+    if hits.size and not np.isin(hits, (0, 1)).all():
+        raise InputError("Hits hold values other than 0 and 1.", "Give hits > 0.")
+    full = np.zeros((*hits.shape[:2], WORD), dtype=np.uint8)
+    full[..., : layout.strips] = hits
+    packed = np.packbits(full, axis=-1, bitorder="little")
+    return packed.view("<u8")[..., 0].astype(np.uint64)
+
+
+def search_roads(hits: NDArray[Any], layout: Layout, search: Search) -> Found:
+    """The line with hits in the most planes: ``score`` counts them."""
+    lines = search.lines()
+    centres, half = layout.strip(lines), search.windows(layout)
+    strips = np.arange(layout.strips)
+    inside = np.abs(strips - centres[..., None]) <= half[:, None]  # lines, planes, strips
+    masks = words(inside, layout)
+    plane_words = words(hits, layout)
+
+    def score(part: slice) -> NDArray[Any]:
+        total = np.zeros((len(plane_words[part]), len(lines)), dtype=np.uint8)
+        for p in range(layout.planes):
+            total += (plane_words[part, p, None] & masks[:, p]) != 0
+        return total
+
+    return _best(score, len(plane_words), lines)
+
+
+def vote_kernel(half: float) -> NDArray[np.float64]:
+    """Votes of a hit 0, 1, 2 ... strips away from a line: a triangle that ends beyond ``half``."""
+    return 1 - np.arange(int(half) + 1) / (half + 1)
+
+
+def search_hough(hits: NDArray[Any], layout: Layout, search: Search) -> Found:
+    """The line that gets the most votes: each plane votes with its hit nearest to the line."""
+    lines = search.lines()
+    # A line outside the image has no strip: one more, of no votes, stands for all of those.
+    place = np.rint(layout.strip(lines)).astype(np.int64)
+    outside = (place < 0) | (place >= layout.strips)
+    place[outside] = layout.strips
+    kernels = [vote_kernel(half) for half in search.windows(layout)]
+    hits = np.asarray(hits)
+    words(hits, layout)  # refuses what is no image
+
+    def score(part: slice) -> NDArray[Any]:
+        total = np.zeros((len(hits[part]), len(lines)), dtype=np.float32)
+        for p, kernel in enumerate(kernels):
+            total += votes(hits[part, p], kernel)[:, place[:, p]]
+        return total
+
+    return _best(score, len(hits), lines)
+
+
+def votes(hits: NDArray[Any], kernel: NDArray[np.float64]) -> NDArray[np.float32]:
+    """What one plane (n, strips) gives a line at each strip (n, strips + 1): that of its nearest
+    hit; the last, for lines outside, is 0."""
+    found = np.zeros((len(hits), hits.shape[1] + 1), dtype=np.float32)
+    for distance, vote in enumerate(kernel.tolist()):
+        for shift in {distance, -distance}:
+            to = slice(max(shift, 0), hits.shape[1] + min(shift, 0))
+            of = slice(max(-shift, 0), hits.shape[1] + min(-shift, 0))
+            np.maximum(found[:, to], vote * hits[:, of], out=found[:, to])
+    return found
+
+
+def _best(score: Any, events: int, lines: NDArray[np.float64]) -> Found:
+    """The best line of each event; the mean of all that are best."""
+    step = max(1, CELLS // len(lines))
+    scores, means = np.zeros(events), np.zeros((events, 3))
+    for start in range(0, events, step):
+        part = slice(start, min(start + step, events))
+        found = score(part)
+        top = found.max(axis=1)
+        best = (found >= top[:, None] - 1e-5).astype(np.float32)
+        scores[part] = top
+        means[part] = (best @ lines.astype(np.float32)) / best.sum(axis=1, keepdims=True)
+    return Found(scores, means)
+
+
+def fit_lines(
+    hits: NDArray[Any],
+    layout: Layout,
+    start: NDArray[np.float64],
+    half_strips: float,
+    pull_mm: float = 20.0,
+) -> NDArray[np.float64]:
+    """Straight lines (n, 3) through the hits within ``half_strips`` of the lines ``start`` (n, 3).
+
+    Least squares of the mean strip of each plane, all planes alike. A weak pull towards the start,
+    of ``pull_mm`` in y and as many pitches over the chamber's depth in slope, keeps what the
+    planes hit do not tell.
+    """
+    crossing = layout.strip(start)
+    strips = np.arange(layout.strips)
+    near = (np.abs(strips - crossing[..., None]) <= half_strips) & (np.asarray(hits) != 0)
+    count = near.sum(axis=-1)
+    mean = (near * strips).sum(axis=-1) / np.maximum(count, 1)
+    residual = np.where(count > 0, (mean - crossing) * layout.pitch_mm, 0.0)
+    z, tan = np.asarray(layout.z_mm), np.asarray(layout.tan_stereo)
+    design = np.stack([np.ones_like(z), z, tan], axis=-1)
+    used = (count > 0).astype(np.float64)
+    normal = np.einsum("np,pi,pj->nij", used, design, design)
+    depth = max(float(np.ptp(z)), layout.pitch_mm)
+    weak = np.array([1e-6, (depth / pull_mm) ** 2, (layout.pitch_mm / pull_mm) ** 2])
+    normal += np.diag(weak)
+    right = np.einsum("np,pi->ni", residual, design)
+    return start + np.linalg.solve(normal, right[..., None])[..., 0]
