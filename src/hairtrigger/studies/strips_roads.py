@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hairtrigger.detectors.strips_config import ChamberConfig
 from hairtrigger.errors import InputError
 
 WORD = 64
@@ -32,21 +33,26 @@ CELLS = 1 << 22
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the strips of each plane are: ``z_mm`` from the chamber's middle, ``tan_stereo`` the
-    tangent of the angle by which its strips are turned; ``pitch_mm``; ``strips`` of an image.
+    """Where the strips of each plane are: ``z_mm`` from the chamber's middle; ``stereo_deg`` by
+    which its strips are turned; ``offsets_mm`` of the middle of its image, in its own coordinate;
+    ``pitch_mm``; ``strips`` of an image.
 
-    A line crosses plane p at the strip (x + z slope + y tan) / pitch + (strips - 1) / 2.
+    Turned by a, a plane at z measures u = cos(a) (x + slope z) + sin(a) y, and a line crosses it at
+    the strip (u - offset) / pitch + (strips - 1) / 2.
     """
 
     z_mm: tuple[float, ...]
-    tan_stereo: tuple[float, ...]
+    stereo_deg: tuple[float, ...]
+    offsets_mm: tuple[float, ...]
     pitch_mm: float
     strips: int
 
     def __post_init__(self) -> None:
-        if len(self.z_mm) != len(self.tan_stereo) or not self.z_mm:
+        counts = {len(self.z_mm), len(self.stereo_deg), len(self.offsets_mm)}
+        if len(counts) != 1 or not self.z_mm:
             raise InputError(
-                f"{len(self.z_mm)} planes and {len(self.tan_stereo)} stereo angles.",
+                f"{len(self.z_mm)} planes, {len(self.stereo_deg)} stereo angles and "
+                f"{len(self.offsets_mm)} offsets.",
                 "Give one of each for every plane.",
             )
         if not 1 <= self.strips <= WORD or not self.pitch_mm > 0:
@@ -59,51 +65,67 @@ class Layout:
     def planes(self) -> int:
         return len(self.z_mm)
 
+    @property
+    def design(self) -> NDArray[np.float64]:
+        """What x [mm], slope and y [mm] each add to what a plane measures [mm] (planes, 3)."""
+        turn = np.radians(self.stereo_deg)
+        return np.stack([np.cos(turn), np.cos(turn) * self.z_mm, np.sin(turn)], axis=-1)
+
     def strip(self, lines: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where lines (..., 3) of x [mm], slope and y [mm] cross the planes, in strips (..., p)."""
-        z, tan = np.asarray(self.z_mm), np.asarray(self.tan_stereo)
-        x, slope, y = (lines[..., n, None] for n in range(3))
-        return (x + z * slope + y * tan) / self.pitch_mm + (self.strips - 1) / 2
+        measured = lines @ self.design.T - np.asarray(self.offsets_mm)
+        return measured / self.pitch_mm + (self.strips - 1) / 2
+
+
+def layout_of(config: ChamberConfig) -> Layout:
+    """The layout of a simulated chamber."""
+    return Layout(
+        tuple(z - config.middle_z_mm for z in config.z_mm),
+        config.stereo_deg,
+        config.offsets_mm,
+        config.plane.pitch_mm,
+        config.strips,
+    )
 
 
 @dataclass(frozen=True)
 class Search:
     """Which lines are tried, and how far a hit may lie from one.
 
-    ``x_step_mm``, ``slope_steps`` from -``slope`` to ``slope``, ``y_steps`` from -``y_mm`` to
-    ``y_mm``. ``half_strips``: half the window; planes with a stereo angle have what half a step of
-    y moves them in addition. ``half_image_mm``: x is tried so far from the middle.
+    ``x_steps`` positions within ``x_mm`` of the middle of the image, ``slope_steps`` slopes within
+    ``slope_spread`` of ``slope``, ``y_steps`` positions along the strips within ``y_mm`` of 0, each
+    in the middle of its step. ``half_strips``: half the window of a plane, to which comes what half
+    a step of y moves a plane that is turned.
     """
 
-    half_image_mm: float
-    x_step_mm: float
+    x_mm: float
+    x_steps: int
     slope: float
+    slope_spread: float
     slope_steps: int
     y_mm: float
     y_steps: int
     half_strips: float
 
     def __post_init__(self) -> None:
-        if self.slope_steps < 1 or self.y_steps < 1 or not self.x_step_mm > 0:
+        steps = (self.x_steps, self.slope_steps, self.y_steps)
+        if min(steps) < 1 or not self.half_strips >= 0:
             raise InputError(
-                f"A search of {self.slope_steps} slopes, {self.y_steps} positions along the strips "
-                f"and a step of {self.x_step_mm!r} mm tries nothing.",
-                "Give 1 or more of each, and a positive step.",
+                f"A search of {steps} steps and half a window of {self.half_strips!r} strips.",
+                "Give 1 step or more of each, and half a window of 0 or more.",
             )
 
     def lines(self) -> NDArray[np.float64]:
         """All that are tried, (lines, 3) of x [mm], slope and y [mm]."""
-        count = int(self.half_image_mm / self.x_step_mm)
-        xs = self.x_step_mm * np.arange(-count, count + 1)
-        slopes = _spread(self.slope, self.slope_steps)
+        xs = _spread(self.x_mm, self.x_steps)
+        slopes = self.slope + _spread(self.slope_spread, self.slope_steps)
         ys = _spread(self.y_mm, self.y_steps)
         return np.array(list(itertools.product(xs, slopes, ys)))
 
     def windows(self, layout: Layout) -> NDArray[np.float64]:
         """Half the window of each plane, in strips (planes,)."""
         step = 2 * self.y_mm / self.y_steps
-        more = np.abs(layout.tan_stereo) * step / 2 / layout.pitch_mm
-        return self.half_strips + more
+        return self.half_strips + np.abs(layout.design[:, 2]) * step / 2 / layout.pitch_mm
 
 
 def _spread(reach: float, steps: int) -> NDArray[np.float64]:
@@ -208,30 +230,22 @@ def _best(score: Any, events: int, lines: NDArray[np.float64]) -> Found:
 
 
 def fit_lines(
-    hits: NDArray[Any],
-    layout: Layout,
-    start: NDArray[np.float64],
-    half_strips: float,
-    pull_mm: float = 20.0,
+    hits: NDArray[Any], layout: Layout, search: Search, start: NDArray[np.float64], half: float
 ) -> NDArray[np.float64]:
-    """Straight lines (n, 3) through the hits within ``half_strips`` of the lines ``start`` (n, 3).
+    """Straight lines (n, 3) through the hits within ``half`` strips of the lines ``start`` (n, 3).
 
-    Least squares of the mean strip of each plane, all planes alike. A weak pull towards the start,
-    of ``pull_mm`` in y and as many pitches over the chamber's depth in slope, keeps what the
-    planes hit do not tell.
+    Least squares of the mean strip of each plane, all planes alike. The start counts as one
+    measurement more, as wide as the ranges of ``search``: so what no plane tells stays as it is.
     """
     crossing = layout.strip(start)
     strips = np.arange(layout.strips)
-    near = (np.abs(strips - crossing[..., None]) <= half_strips) & (np.asarray(hits) != 0)
+    near = (np.abs(strips - crossing[..., None]) <= half) & (np.asarray(hits) != 0)
     count = near.sum(axis=-1)
     mean = (near * strips).sum(axis=-1) / np.maximum(count, 1)
     residual = np.where(count > 0, (mean - crossing) * layout.pitch_mm, 0.0)
-    z, tan = np.asarray(layout.z_mm), np.asarray(layout.tan_stereo)
-    design = np.stack([np.ones_like(z), z, tan], axis=-1)
     used = (count > 0).astype(np.float64)
-    normal = np.einsum("np,pi,pj->nij", used, design, design)
-    depth = max(float(np.ptp(z)), layout.pitch_mm)
-    weak = np.array([1e-6, (depth / pull_mm) ** 2, (layout.pitch_mm / pull_mm) ** 2])
-    normal += np.diag(weak)
-    right = np.einsum("np,pi->ni", residual, design)
+    normal = np.einsum("np,pi,pj->nij", used, layout.design, layout.design)
+    widths = np.array([search.x_mm, search.slope_spread, search.y_mm])
+    normal += np.diag((layout.pitch_mm / widths) ** 2)
+    right = np.einsum("np,pi->ni", residual, layout.design)
     return start + np.linalg.solve(normal, right[..., None])[..., 0]
