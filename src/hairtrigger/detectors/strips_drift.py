@@ -35,12 +35,16 @@ def drift(
     rng: np.random.Generator, parts: list[Electrons], strips: int, config: StripsConfig
 ) -> Arrivals:
     """Arrivals of those electrons that are in the gap, at strips of an image of ``strips``."""
-    arrived = [_drift(rng, part, strips, config) for part in parts]
-    names = Arrivals.__dataclass_fields__
-    if not arrived:
+    return join([_drift(rng, part, strips, config) for part in parts])
+
+
+def join(parts: list[Arrivals]) -> Arrivals:
+    """All arrivals of some parts."""
+    if not parts:
         none = np.zeros(0, np.float32)
         return Arrivals(none.astype(np.int64), none.astype(np.int64), none, none)
-    return Arrivals(*(np.concatenate([getattr(a, name) for a in arrived]) for name in names))
+    names = Arrivals.__dataclass_fields__
+    return Arrivals(*(np.concatenate([getattr(a, name) for a in parts]) for name in names))
 
 
 def _drift(

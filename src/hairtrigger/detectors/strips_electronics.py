@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hairtrigger.detectors.strips_config import StripsConfig
-from hairtrigger.detectors.strips_drift import Arrivals
+from hairtrigger.detectors.strips_drift import Arrivals, join
 
 STEP_NS = 5.0
 """Step of the simulated pulses."""
@@ -67,32 +67,47 @@ def read_out(
     other, other_at = _placed(other, width, axis)
     active, column = _active(muon_at, other_at, planes, width)
     total = len(active)
-    canvas = _canvas(muon, column[muon_at], axis, total)
-    mixed = np.zeros(0, np.int64)
-    if len(other_at):
-        touched = np.zeros((2, total), bool)
-        touched[0, column[muon_at]] = True
-        touched[1, column[other_at]] = True
-        both = _near(touched[0]) & _near(touched[1])
-        mixed = np.flatnonzero(both)
-        spread = _near(both)
-        alone = canvas[:, spread]
-        canvas += _canvas(other, column[other_at], axis, total)
-    ours = _near(_any(column[muon_at], total))
+    ours, others = column[muon_at], column[other_at]
+    canvas = _canvas(join([muon, other]), np.concatenate([ours, others]), axis, total)
     canvas = share(canvas, config)
     shape(canvas, config)
     noise = np.float32(config.noise_e) * rng.standard_normal(total, dtype=np.float32)
     jitter = rng.standard_normal(total, dtype=np.float32)
     peak, step = _find_peaks(canvas, noise, axis, config)
-    muon_part = np.where(ours, np.float32(1), np.float32(0))
-    if len(mixed):
-        alone = share(alone, config)
-        shape(alone, config)
-        place = np.cumsum(spread) - 1
-        at = np.clip(np.rint(step[mixed]).astype(np.int64), 0, axis.steps - 1)
-        whole = np.maximum(canvas[at, mixed], 1.0)
-        muon_part[mixed] = np.clip(alone[at, place[mixed]] / whole, 0, 1)
-    return _digitise(active, peak, step, jitter, muon_part, axis, (planes, strips), config)
+    part = _muon_part(muon, ours, _any(others, total), canvas, step, axis, config)
+    return _digitise(active, peak, step, jitter, part, axis, (planes, strips), config)
+
+
+def _muon_part(
+    muon: Arrivals,
+    columns: np.ndarray,
+    others: np.ndarray,
+    canvas: np.ndarray,
+    step: np.ndarray,
+    axis: Grid,
+    config: StripsConfig,
+) -> np.ndarray:
+    """Share of the muon in each column's pulse at a step, float32 (columns,).
+
+    Only where both come together do the muon's pulses have to be made alone.
+    """
+    near = _near(_any(columns, len(others)))
+    part = near.astype(np.float32)
+    mixed = near & _near(others)
+    if not mixed.any():
+        return part
+    wanted = _near(mixed)
+    place = np.cumsum(wanted) - 1
+    keep = wanted[columns]
+    kept = Arrivals(*(getattr(muon, name)[keep] for name in Arrivals.__dataclass_fields__))
+    alone = _canvas(kept, place[columns[keep]], axis, int(wanted.sum()))
+    alone = share(alone, config)
+    shape(alone, config)
+    where = np.flatnonzero(mixed)
+    at = np.clip(np.rint(step[where]).astype(np.int64), 0, axis.steps - 1)
+    whole = np.maximum(canvas[at, where], 1.0)
+    part[where] = np.clip(alone[at, place[where]] / whole, 0, 1)
+    return part
 
 
 def _placed(arrivals: Arrivals, width: int, axis: Grid) -> tuple[Arrivals, np.ndarray]:
@@ -142,11 +157,14 @@ def _canvas(arrivals: Arrivals, columns: np.ndarray, axis: Grid, total: int) -> 
     steps = arrivals.time_ns * np.float32(1 / STEP_NS)
     step = steps.astype(np.int64)
     late = (steps - step) * arrivals.charge_e
-    flat = step * total + columns
+    # Arrivals of a plane come together: by column first, they meet in the cache
+    flat = columns * axis.steps + step
     size = axis.steps * total
     canvas = np.bincount(flat, arrivals.charge_e - late, size)
-    canvas += np.bincount(flat + total, late, size)
-    return canvas.reshape(axis.steps, total).astype(np.float32)
+    canvas[1:] += np.bincount(flat, late, size)[:-1]
+    out = np.empty((axis.steps, total), np.float32)
+    out[:] = canvas.reshape(total, axis.steps).T
+    return out
 
 
 def share(canvas: np.ndarray, config: StripsConfig) -> np.ndarray:

@@ -172,7 +172,8 @@ def slow(
     number: np.ndarray,
     config: StripsConfig,
 ) -> Electrons:
-    """Electrons along slow electrons' crooked tracks, ``number`` each: also those beyond the gap.
+    """Electrons along slow electrons' crooked tracks, ``number`` each; parts of a track that lie
+    outside the gap are left out.
 
     The path is as long as the range. It is cut where the energy has fallen by equal parts, so the
     freed electrons are spread evenly over the parts, and are densest at its end.
@@ -180,16 +181,28 @@ def slow(
     n = len(plane)
     left = np.linspace(1, 0, _SEGMENTS + 1) * kev[:, None]
     length = -np.diff(range_mm(left, config), axis=1)
-    turns = _TURN * rng.standard_normal((n, _SEGMENTS, 3))
+    turns = np.float32(_TURN) * rng.standard_normal((n, _SEGMENTS, 3), dtype=np.float32)
     turns[:, 0] = 0
     ways = way[:, None, :] + np.cumsum(turns, axis=1)
     ways /= np.maximum(np.linalg.norm(ways, axis=2, keepdims=True), 1e-6)
-    steps = ways[:, :, ::2] * length[:, :, None]
-    nodes = np.zeros((n, _SEGMENTS + 1, 2), np.float32)
-    np.cumsum(steps, axis=1, out=nodes[:, 1:])
-    which = np.repeat(np.arange(n), number)
-    spent = rng.random(len(which), dtype=np.float32) * _SEGMENTS
-    segment = np.minimum(spent.astype(np.int64), _SEGMENTS - 1)
-    share = (spent - segment)[:, None]
-    moved = nodes[which, segment] * (1 - share) + nodes[which, segment + 1] * share
-    return Electrons(plane[which], x[which] + moved[:, 0], d[which] + moved[:, 1], time[which])
+    nodes = np.empty((2, n, _SEGMENTS + 1), np.float32)
+    nodes[:, :, 0] = x, d
+    for axis, begin in ((0, x), (1, d)):
+        steps = ways[:, :, 2 * axis] * length
+        nodes[axis, :, 1:] = begin[:, None] + np.cumsum(steps, axis=1)
+    # The whole number is kept: a part gets what the rounded running sum grows by
+    part = np.arange(_SEGMENTS + 1) * (number / _SEGMENTS)[:, None] + rng.random((n, 1))
+    part[:, 0], part[:, -1] = 0, number
+    counts = np.diff(np.floor(part).astype(np.int64), axis=1)
+    low = np.minimum(nodes[1, :, :-1], nodes[1, :, 1:])
+    high = np.maximum(nodes[1, :, :-1], nodes[1, :, 1:])
+    counts[(high < 0) | (low > config.gap_mm)] = 0
+    track, segment = np.nonzero(counts)
+    which = np.repeat(np.arange(len(track)), counts[track, segment])
+    share = rng.random(len(which), dtype=np.float32)
+    moved = []
+    for node in nodes:
+        begin = node[track, segment]
+        step = node[track, segment + 1] - begin
+        moved.append(begin[which] + step[which] * share)
+    return Electrons(plane[track][which], moved[0], moved[1], time[track][which])
