@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from hairtrigger.detectors.strips_config import ChamberConfig
 from hairtrigger.errors import InputError
+from hairtrigger.studies.strips_tracks_metrics import Said, is_right
+from hairtrigger.studies.supernova_metrics import cut_at
 
 WORD = 64
 """Strips of a plane are the bits of one word."""
@@ -249,3 +251,72 @@ def fit_lines(
     normal += np.diag((layout.pitch_mm / widths) ** 2)
     right = np.einsum("np,pi->ni", residual, layout.design)
     return start + np.linalg.solve(normal, right[..., None])[..., 0]
+
+
+# --- as methods ----------------------------------------------------------------------------------
+
+METHODS = {"roads": search_roads, "Hough": search_hough}
+FIT_STRIPS = 4.0
+"""Hits within so many strips of the best line are fitted."""
+HALVES, YS, STEPS = (1.5, 2.5, 3.5), (1, 5, 9), ((9, 3), (19, 5))
+"""What is tried in tuning: half the window, steps of y, and steps of x and slope."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best of the searches tried: at a cut that ``fakes`` of the background pass, a share
+    ``right`` of the muons is found at the right place. Measure both on other chambers."""
+
+    name: str
+    search: Search
+    tried: int
+    fakes: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """All methods, tuned."""
+
+    tuned: tuple[Tuned, ...]
+
+
+def said_by(name: str, hits: NDArray[Any], layout: Layout, search: Search) -> Said:
+    """What one of `METHODS` says of images (n, planes, strips): score, and a fitted line."""
+    found = METHODS[name](hits, layout, search)
+    lines = fit_lines(hits, layout, search, found.lines, FIT_STRIPS)
+    return Said(found.score, lines[:, :2])
+
+
+def searches(config: ChamberConfig) -> list[Search]:
+    """Those that are tried, over the ranges in which the chamber's muons are."""
+    return [
+        Search(
+            *(config.x_mm, xs, config.slope_x, config.slope_x_spread, slopes),
+            *(config.y_mm, ys, half),
+        )
+        for half, ys, (xs, slopes) in itertools.product(HALVES, YS, STEPS)
+    ]
+
+
+def tune(
+    name: str,
+    config: ChamberConfig,
+    noise: NDArray[Any],
+    muons: NDArray[Any],
+    truth: NDArray[Any],
+    fake_rate: float,
+) -> Tuned:
+    """The search that finds most muons at the right place, each cut for the same ``fake_rate``.
+
+    ``noise`` and ``muons``: images of chambers without a muon and with the one of ``truth``. Of
+    searches that find as many, that with fewer lines. Raises as `cut_at` does.
+    """
+    layout, found = layout_of(config), []
+    for search in searches(config):
+        cut = cut_at(METHODS[name](noise, layout, search).score, fake_rate)
+        said = said_by(name, muons, layout, search)
+        right = float(np.mean((said.score >= cut.value) & is_right(said.lines, truth)))
+        found.append((-right, len(search.lines()), len(found), search, cut.fakes.value))
+    best = min(found)
+    return Tuned(name, best[3], len(found), best[4], -best[0])

@@ -102,9 +102,7 @@ def is_right(lines: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.bool_]:
     return near & (np.abs(lines[:, 1] - truth["slope_x"]) <= RIGHT_SLOPE)
 
 
-def judge(
-    rate_khz_cm2: float, noise: Said, muons: Said, truth: NDArray[Any], cut: float
-) -> Judged:
+def judge(rate_khz_cm2: float, noise: Said, muons: Said, truth: NDArray[Any], cut: float) -> Judged:
     """A method at ``cut``, on chambers without muon and on others with one, of ``truth``.
 
     Raises `InputError` where muons and truth are not as many, or there are no chambers of a kind.

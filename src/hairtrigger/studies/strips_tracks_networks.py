@@ -76,9 +76,7 @@ def build_float(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
 
     def embed(name: str, planes: int, units: int) -> Any:
         equation, size = _each_plane(planes, units)
-        return layers.EinsumDense(
-            equation, size, bias_axes="pc", activation="relu", name=name
-        )
+        return layers.EinsumDense(equation, size, bias_axes="pc", activation="relu", name=name)
 
     def gru(units: int) -> Any:
         return layers.GRU(
@@ -156,9 +154,7 @@ def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
         return QGRU(
             units,
             iq_conf=lane(**alike),
-            sq_conf=QuantizerConfig(
-                "kif", "datalane", k0=True, i0=0, overflow_mode="SAT", **state
-            ),
+            sq_conf=QuantizerConfig("kif", "datalane", k0=True, i0=0, overflow_mode="SAT", **state),
             rhq_conf=QuantizerConfig(
                 "kif", "datalane", k0=True, i0=1, overflow_mode="SAT", **state
             ),
