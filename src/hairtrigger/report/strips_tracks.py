@@ -152,12 +152,13 @@ def tracks_text(found: TracksPerformance) -> str:
         cells = (at.fakes, at.efficiency, at.right, scaled(at.x_mm, 1e3), scaled(at.slope, 1e3))
         weights = "" if one.weights is None else f"{one.weights:,}"
         rows.append((one.name, weights, *map(estimate, cells)))
+    rate = f"{found.cut_rate_khz_cm2:g} kHz/cm2"
     text = (
-        f"Every method is cut for {found.fake_rate:g} of the chambers without a muon, on background "
-        f"of {found.cut_rate_khz_cm2:g} kHz/cm2 of its own, and measured on other chambers. Here at "
-        f"{found.cut_rate_khz_cm2:g} kHz/cm2. At the right place: not farther off than "
-        f"{RIGHT_MM:g} mm and {1e3 * RIGHT_SLOPE:g} mrad. x and slope: the size of the error that "
-        f"{100 * CORE:g} % of the tracks found stay below.\n\n" + table(head, rows)
+        f"Every method is cut so that {found.fake_rate:g} of the chambers without a muon pass, on "
+        f"background of {rate} of its own, and measured on other chambers; here at {rate}. "
+        f"At the right place: not farther off than {RIGHT_MM:g} mm and {1e3 * RIGHT_SLOPE:g} mrad. "
+        f"x and slope: the size of the error that {100 * CORE:g} % of the tracks found stay "
+        "below.\n\n" + table(head, rows)
     )
     for title, pick, factor in (
         ("At the right place", "right", 1.0),

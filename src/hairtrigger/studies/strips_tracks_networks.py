@@ -95,7 +95,7 @@ def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
     """
     import_keras()
     from hgq.config import HardSigmoidConfig, HardTanhConfig
-    from hgq.layers import QConv1D, QDense, QEinsumDense, QGRU
+    from hgq.layers import QGRU, QConv1D, QDense, QEinsumDense
     from hgq.quantizer import QuantizerConfig
 
     nearest = {"round_mode": "RND"}
