@@ -42,7 +42,8 @@ _SIMULATION = tuple(
         *("strips_ionisation", "strips_drift", "strips_electronics", "strips_background"),
     )
 )
-_SAMPLES = ("studies/strips_tracks.py", "studies/strips_tracks_samples.py")
+_STORED = ("studies/strips_tracks_samples.py",)
+_SAMPLES = ("studies/strips_tracks.py", *_STORED)
 _METRICS = ("studies/strips_tracks_metrics.py", "studies/supernova_metrics.py", "metrics.py")
 _ROADS = ("studies/strips_roads.py", *_METRICS)
 _NETWORKS = (*_SAMPLES, "studies/strips_tracks_networks.py", "train", "runs/learn.py")
@@ -98,7 +99,7 @@ def _simulate(preset: TracksPreset, seed: int) -> Stage:
 
     samples = {name: [*wanted[name], numbers[name]] for name in wanted}
     settings = {"samples": samples, "config": asdict(CONFIG)}
-    sources = (*_SIMULATION, *_SAMPLES)
+    sources = (*_SIMULATION, *_STORED)
     return Stage(SIMULATE, "Simulate chambers", work, settings, (), sources, ("numpy", "zarr"))
 
 

@@ -74,11 +74,11 @@ class TracksPreset:
     batch: int = 256
     float_rate: float = 4e-3
     chip_rate: float = 3e-3
-    beta: tuple[float, float] = (1e-7, 2e-6)
+    beta: tuple[float, float] = (1e-6, 1e-5)
 
 
 SMOKE = TracksPreset("smoke", 1024, 512, 256, 1024, 256, 512, 1e-2, 1, 1, 64)
-DEMO = TracksPreset("demo", 12_288, 2048, 2048, 8192, 1024, 2048, 1e-3, 8, 8, 512)
+DEMO = TracksPreset("demo", 24_576, 2048, 2048, 8192, 1024, 2048, 1e-3, 8, 10, 512)
 PAPER = TracksPreset("paper", 98_304, 8192, 8192, 102_400, 10_240, 40_960, 1e-3, 12, 16, 8192)
 PRESETS = (SMOKE, DEMO, PAPER)
 
