@@ -144,9 +144,9 @@ def _random_hits(kind, events, seed=1):
 @pytest.mark.parametrize("kind", [CNN, RNN])
 def test_the_network_for_the_chip_is_the_float_one_in_finer_steps(kind):
     """With many fraction bits the two are equal: layers, names, and the hard sigmoids' slopes."""
+    import_keras().utils.set_random_seed(5)
     from hgq.quantizer.internal import FixedPointQuantizerKIF
 
-    import_keras().utils.set_random_seed(5)
     made = networks.build_float(kind, study.IMAGE, SMALL[kind])
     rng = np.random.default_rng(2)
     for weight in made.weights:  # biases too, which begin with 0

@@ -144,6 +144,7 @@ def _train(name: str, preset: TracksPreset, seed: int, *, chip: bool) -> Stage:
         save(at, train(name, preset, pairs[0], pairs[1], seed, start=start, **means(at)))
 
     settings: dict[str, Any] = {"seed": seed, "batch": preset.batch}
+    settings["shape"] = asdict(preset.shape(name))
     if chip:
         settings |= {"epochs": preset.chip_epochs, "rate": preset.chip_rate}
         settings["beta"] = list(preset.beta)

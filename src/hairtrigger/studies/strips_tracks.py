@@ -25,7 +25,7 @@ from hairtrigger.graph import Builder, Graph, Literal, moves, ops
 from hairtrigger.studies import strips_tracks_networks as networks
 from hairtrigger.studies.base import Trained, as_outputs
 from hairtrigger.studies.strips_tracks_metrics import Said
-from hairtrigger.studies.strips_tracks_networks import CNN, RNN
+from hairtrigger.studies.strips_tracks_networks import CNN, RNN, CnnShape, RnnShape
 from hairtrigger.studies.strips_tracks_samples import Sample, joined, strips_first, unpack
 from hairtrigger.train import Data, FitSettings, Head, Heads, Kind, fit, truth_loss
 from hairtrigger.train.data import Prepare
@@ -74,10 +74,20 @@ class TracksPreset:
     batch: int = 256
     float_rate: float = 4e-3
     chip_rate: float = 3e-3
-    beta: tuple[float, float] = (1e-6, 1e-5)
+    beta: tuple[float, float] = (5e-7, 4e-6)
+    cnn: CnnShape = CnnShape()
+    rnn: RnnShape = RnnShape()
+
+    def shape(self, kind: str) -> CnnShape | RnnShape:
+        """That of a network, `CNN` or `RNN`."""
+        return self.cnn if kind == CNN else self.rnn
 
 
-SMOKE = TracksPreset("smoke", 1024, 512, 256, 1024, 256, 512, 1e-2, 1, 1, 64)
+SMOKE = TracksPreset(
+    *("smoke", 1024, 512, 256, 1024, 256, 512, 1e-2, 1, 1, 64),
+    cnn=CnnShape((4, 3), hidden=6),
+    rnn=RnnShape(2, 3),
+)
 DEMO = TracksPreset("demo", 24_576, 2048, 2048, 8192, 1024, 2048, 1e-3, 8, 10, 512)
 PAPER = TracksPreset("paper", 98_304, 8192, 8192, 102_400, 10_240, 40_960, 1e-3, 12, 16, 8192)
 PRESETS = (SMOKE, DEMO, PAPER)
@@ -153,10 +163,10 @@ def train(
 
     import_keras().utils.set_random_seed(seed)
     if start is None:
-        model = networks.build_float(kind, IMAGE)
+        model = networks.build_float(kind, IMAGE, preset.shape(kind))
         settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
     else:
-        model = networks.build_chip(kind, IMAGE)
+        model = networks.build_chip(kind, IMAGE, preset.shape(kind))
         networks.start_from_float(start, model)
         settings = FitSettings(
             preset.chip_epochs, preset.batch, preset.chip_rate, seed, preset.beta

@@ -28,18 +28,18 @@ OUTPUTS = 3
 class CnnShape:
     """Channels, kernels and strides (in strips) of the convolutions, and hidden units."""
 
-    channels: tuple[int, ...] = (8, 8)
+    channels: tuple[int, ...] = (12, 12)
     kernels: tuple[int, ...] = (9, 3)
     strides: tuple[int, ...] = (4, 1)
-    hidden: int = 16
+    hidden: int = 24
 
 
 @dataclass(frozen=True)
 class RnnShape:
     """Numbers that a plane is brought down to, and units of the GRU."""
 
-    embedded: int = 6
-    units: int = 10
+    embedded: int = 8
+    units: int = 12
 
 
 GATE_SCALE = 2 / 3
