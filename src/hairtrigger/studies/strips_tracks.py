@@ -74,9 +74,9 @@ class TracksPreset:
     batch: int = 256
     float_rate: float = 4e-3
     chip_rate: float = 3e-3
-    beta: tuple[float, float] = (5e-7, 4e-6)
-    cnn: CnnShape = CnnShape()
-    rnn: RnnShape = RnnShape()
+    beta: tuple[float, float] = (1e-6, 1e-5)
+    cnn: CnnShape = networks.CNN_SHAPE
+    rnn: RnnShape = networks.RNN_SHAPE
 
     def shape(self, kind: str) -> CnnShape | RnnShape:
         """That of a network, `CNN` or `RNN`."""

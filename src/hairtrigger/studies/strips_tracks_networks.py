@@ -28,20 +28,21 @@ OUTPUTS = 3
 class CnnShape:
     """Channels, kernels and strides (in strips) of the convolutions, and hidden units."""
 
-    channels: tuple[int, ...] = (12, 12)
+    channels: tuple[int, ...] = (8, 8)
     kernels: tuple[int, ...] = (9, 3)
     strides: tuple[int, ...] = (4, 1)
-    hidden: int = 24
+    hidden: int = 16
 
 
 @dataclass(frozen=True)
 class RnnShape:
     """Numbers that a plane is brought down to, and units of the GRU."""
 
-    embedded: int = 8
-    units: int = 12
+    embedded: int = 6
+    units: int = 10
 
 
+CNN_SHAPE, RNN_SHAPE = CnnShape(), RnnShape()
 GATE_SCALE = 2 / 3
 """Keras's hard sigmoid is x / 6 + 1/2 between 0 and 1, that of HGQ2 x / 4 + 1/2: gates of the same
 network have weights in this proportion."""
@@ -71,7 +72,7 @@ def build_float(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
         def dense(units: int, name: str, activation: str | None) -> Any:
             return layers.Dense(units, activation=activation, name=name)
 
-        return _cnn("cnn_float", image, shape or CnnShape(), conv, dense)
+        return _cnn("cnn_float", image, shape or CNN_SHAPE, conv, dense)
     _known(kind)
 
     def embed(name: str, planes: int, units: int) -> Any:
@@ -83,7 +84,7 @@ def build_float(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
             units, activation="hard_tanh", recurrent_activation="hard_sigmoid", name="gru"
         )
 
-    return _rnn("rnn_float", image, shape or RnnShape(), embed, gru, layers.Dense)
+    return _rnn("rnn_float", image, shape or RNN_SHAPE, embed, gru, layers.Dense)
 
 
 def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
@@ -139,7 +140,7 @@ def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
                 **sure(),
             )
 
-        return _cnn("cnn", image, shape or CnnShape(), conv, dense)
+        return _cnn("cnn", image, shape or CNN_SHAPE, conv, dense)
     _known(kind)
 
     def embed(name: str, planes: int, units: int) -> Any:
@@ -166,7 +167,7 @@ def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
             name="gru",
         )
 
-    return _rnn("rnn", image, shape or RnnShape(), embed, gru, dense)
+    return _rnn("rnn", image, shape or RNN_SHAPE, embed, gru, dense)
 
 
 def _known(kind: str) -> None:
