@@ -2,6 +2,7 @@
 
 <folder>/stages/...                samples, trainings, Graph, Verilog, the HLS project
 <folder>/performance.json .svg     positions, angles and muons told apart, beside classical ways
+<folder>/tracks.json .svg          tracks in chambers of eight planes (strips_tracks.py)
 <folder>/report.html summary.json  as of every run
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from hairtrigger.runs.chip import MODEL, Goal, chip_stages, read_graph
 from hairtrigger.runs.gather import Report, finish, origin_of
 from hairtrigger.runs.learn import means, model_of, save
 from hairtrigger.runs.strips_judge import FILES, PERFORMANCE, judge_stages
+from hairtrigger.targets import parse_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +40,8 @@ PACKAGES = ("numpy", "keras", "jax", "hgq2")
 PARTS = {"lessons": ("train", "validation"), "exam": ("test",)}
 """Stages that simulate, and the first words of the names of the samples that each makes."""
 C_SIMULATION, TIMING = "c_simulation.json", "timing.json"
+CHAMBER_INTERVAL = "25ns"
+"""A chamber comes with every crossing of the bunches."""
 TIMED = ("cpp", "onnxruntime-fp32")
 """Engines whose time for a single cluster is measured."""
 TIMING_SECONDS = 3.0
@@ -90,6 +94,8 @@ def run_strips(
     reporter: Reporter | None,
 ) -> Report:
     """Run the study in ``folder``. Raises what a stage raises."""
+    from hairtrigger.runs import strips_tracks
+    from hairtrigger.studies import strips_tracks as tracks
     from hairtrigger.studies.strips import BITS
 
     def events(inputs: Mapping[str, Path]) -> np.ndarray:
@@ -111,6 +117,11 @@ def run_strips(
         ),
         _c_simulation(preset),
         _timing(seed),
+        *strips_tracks.tracks_stages(
+            tracks.preset_named(preset.name),
+            seed,
+            replace(goal, interval=parse_interval(CHAMBER_INTERVAL, goal.clock)),
+        ),
         *judge_stages(preset, seed),
     ]
     title = f"Clusters and tracks in gaseous strip detectors: {preset.name}"
@@ -118,6 +129,8 @@ def run_strips(
     made = finish(stages, origin, folder, reporter)
     for name in FILES:
         shutil.copy2(folder / STAGES / PERFORMANCE / name, folder / name)
+    for name in strips_tracks.FILES:
+        shutil.copy2(folder / STAGES / strips_tracks.PERFORMANCE / name, folder / name)
     return made
 
 

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 PERFORMANCE = "performance"
 FILES = tuple(f"{PERFORMANCE}.{suffix}" for suffix in ("json", "svg"))
 LIKELIHOOD = "likelihood"
+TRACKS = "tracks_performance"
 SOURCES = (
     *("fixed.py", "graph", "engines.py", "backends", "cpp", "frontends", "metrics.py"),
     *("records.py", "report", "runs/strips.py", "runs/strips_judge.py", "runs/learn.py"),
     *("studies/strips.py", "studies/strips_metrics.py", "studies/strips_rivals.py"),
-    "studies/strips_samples.py",
+    *("studies/strips_samples.py", "runs/strips_tracks.py"),
 )
 PACKAGES = ("numpy", "keras", "jax", "matplotlib")
 
@@ -62,7 +63,7 @@ def judge_stages(preset: StripsPreset, seed: int) -> tuple[Stage, Stage]:
             "Gather the figures",
             evaluate,
             settings,
-            (PERFORMANCE, *networks, "verify", "build", "c_simulation", "timing"),
+            (PERFORMANCE, TRACKS, *networks, "verify", "build", "c_simulation", "timing"),
             SOURCES,
             PACKAGES,
         ),
@@ -211,7 +212,8 @@ def _evaluate(at: Workplace, preset: StripsPreset, seed: int) -> None:
     for stage, name in network_names().items():
         one = read_record(Learned, at.inputs[stage] / LEARNED)
         learned[name] = (one.weights, one.history)
-    made = rows.evaluation(found, learned, sources(preset, seed), _chip_rows(at.inputs))
+    extra = [*_chip_rows(at.inputs), *_track_rows(at.inputs)]
+    made = rows.evaluation(found, learned, sources(preset, seed), extra)
     (at.folder / EVALUATION).write_text(to_text(made), encoding="utf-8")
 
 
@@ -249,3 +251,31 @@ def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
         row("cpu_us", "generated C++, one cluster", how_timed, "low", cpp.p50_ns / 1000, 1, "us"),
         row("cpu_ratio", "the same over ONNX Runtime's", onnx.words, "low", ratio, 1),
     ]
+
+
+TRACK_KEYS = {"CNN, chip": "tracks", "RNN, chip": "rnn_tracks"}
+"""Methods of the other half whose figures at `CUT_RATE` are rows, by what their keys begin with."""
+
+
+def _track_rows(inputs: Mapping[str, Path]) -> list[Row]:
+    """Tracks at the background that the goals name; their own section has the rest."""
+    from hairtrigger.report.strips_tracks import TracksPerformance
+    from hairtrigger.report.summary import Row
+    from hairtrigger.runs.strips_tracks import FILES as TRACK_FILES
+    from hairtrigger.studies.strips_tracks import CUT_RATE
+
+    found = read_record(TracksPerformance, inputs[TRACKS] / TRACK_FILES[0])
+    rows: list[Row] = []
+    for method in found.methods:
+        if method.name not in TRACK_KEYS:
+            continue
+        key = TRACK_KEYS[method.name]
+        (at,) = (p for p in method.points if p.rate_khz_cm2 == CUT_RATE)
+        how = f"{method.name}, {CUT_RATE:g} kHz/cm2"
+        for name, label, better, value in (
+            (f"{key}_15", "tracks found", "high", at.efficiency),
+            (f"{key}_right_15", "tracks found at the right place", "high", at.right),
+            (f"{key}_fakes_15", "fake tracks", "low", at.fakes),
+        ):
+            rows.append(Row(name, label, how, "", better, False, (value,)))
+    return rows

@@ -80,7 +80,7 @@ class StripsPreset:
     batch: int = 512
     float_rate: float = 4e-3
     student_rate: float = 2e-3
-    beta: tuple[float, float] = (1e-8, 7e-7)
+    beta: tuple[float, float] = (1e-8, 1e-6)
     hidden: tuple[int, int, int] = (96, 48, 32)
 
 
