@@ -11,7 +11,14 @@ from hairtrigger.records import read_record
 from hairtrigger.report.strips import CHIP, StripsPerformance
 from hairtrigger.runs import run_study
 from hairtrigger.runs.gather import render_again
-from hairtrigger.runs.strips import C_SIMULATION, TIMING, CSimulation, Timings
+from hairtrigger.runs.strips_engines import (
+    ACCELERATORS,
+    C_SIMULATION,
+    TIMING,
+    Accelerators,
+    CSimulation,
+    Timings,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,6 +39,9 @@ def test_the_study_runs_and_is_not_done_twice(tmp_path: Path) -> None:
     timed = read_record(Timings, stages / "timing" / TIMING)
     assert [one.engine for one in timed.engines] == ["cpp", "onnxruntime-fp32"]
     assert all(0 < one.p50_ns <= one.p99_ns for one in timed.engines)
+    for one in read_record(Accelerators, stages / "accelerators" / ACCELERATORS).found:
+        assert (one.events, one.numbers, one.differ, one.broken) == (512, 3 * 512, 0, ())
+        assert one.here.startswith(("ran, 0", "not run"))
     found = read_record(StripsPerformance, folder / "performance.json")
     assert found.position(CHIP, 15.0).width[0].n > 300
     again = run_study("strips", preset="smoke", folder=folder)
@@ -40,7 +50,8 @@ def test_the_study_runs_and_is_not_done_twice(tmp_path: Path) -> None:
     page = (tmp_path / "strips.md").read_text()
     assert "time projection, true angle" in page
     assert "## Tracks" in page
+    assert "## HLS, processor, GPU and DPU" in page
     record = json.loads((tmp_path / "strips.json").read_text())
-    assert {"goals", "summary", "clusters", "tracks"} <= set(record)
+    assert {"goals", "summary", "clusters", "tracks", "engines"} <= set(record)
     assert (tmp_path / "strips-clusters.svg").exists()
     assert (tmp_path / "strips-tracks.svg").exists()

@@ -40,7 +40,7 @@ def sections(folders: Sequence[Path]) -> tuple[Section, ...]:
 
 def _sections(folder: Path) -> tuple[Section, ...]:
     if (folder / TRACKS_FILES[0]).exists():
-        return (_clusters(folder), _tracks(folder))
+        return (_clusters(folder), _tracks(folder), _engines(folder))
     for name, make in MAKERS:
         if (folder / f"{name}.json").exists():
             return (make(folder),)
@@ -190,6 +190,21 @@ def _clusters(folder: Path) -> Section:
     text = performance_text(found) + f"\n\n{_source(found.commit, found.versions)}"
     picture = (folder / f"{PERFORMANCE}.svg").read_text(encoding="utf-8")
     return Section("clusters", "Clusters", text, picture, dataclasses.asdict(found))
+
+
+def _engines(folder: Path) -> Section:
+    from hairtrigger.runs import strips_engines as engines
+
+    records = (
+        read_record(engines.CSimulation, folder / engines.C_SIMULATION),
+        read_record(engines.Timings, folder / engines.TIMING),
+        read_record(engines.Accelerators, folder / engines.ACCELERATORS),
+    )
+    record = {
+        name: dataclasses.asdict(one) for name, one in zip(engines.FILES, records, strict=True)
+    }
+    text = engines.engines_text(*records)
+    return Section("engines", "HLS, processor, GPU and DPU", text, None, record)
 
 
 def _tracks(folder: Path) -> Section:

@@ -28,6 +28,7 @@ TRACKS = "tracks_performance"
 SOURCES = (
     *("fixed.py", "graph", "engines.py", "backends", "cpp", "frontends", "metrics.py"),
     *("records.py", "report", "runs/strips.py", "runs/strips_judge.py", "runs/learn.py"),
+    "runs/strips_engines.py",
     *("studies/strips.py", "studies/strips_metrics.py", "studies/strips_rivals.py"),
     *("studies/strips_samples.py", "runs/strips_tracks.py"),
 )
@@ -36,10 +37,7 @@ PACKAGES = ("numpy", "keras", "jax", "matplotlib")
 
 def judge_stages(preset: StripsPreset, seed: int) -> tuple[Stage, Stage]:
     """Stage ``performance``, which judges, and ``evaluate``, which makes the report's rows."""
-    from hairtrigger.runs.strips import fixed_name
-    from hairtrigger.studies.strips import BITS
-
-    networks = ("float", *(fixed_name(bits) for bits in BITS), "student")
+    networks = tuple(network_names())
 
     def perform(at: Workplace) -> None:
         _perform(at, preset, seed)
@@ -74,11 +72,11 @@ def network_names() -> dict[str, str]:
     """Stages that train a network, and what people call them; the chip's comes last."""
     from hairtrigger.report.strips import CHIP
     from hairtrigger.report.strips_rows import FLOAT
-    from hairtrigger.runs.strips import fixed_name
+    from hairtrigger.runs.strips import INT8, fixed_name
     from hairtrigger.studies.strips import BITS
 
     fixed = {fixed_name(bits): f"{bits} bits" for bits in BITS}
-    return {"float": FLOAT, **fixed, "student": CHIP}
+    return {"float": FLOAT, **fixed, INT8: "int8 by tensor", "student": CHIP}
 
 
 def _perform(at: Workplace, preset: StripsPreset, seed: int) -> None:
@@ -220,7 +218,7 @@ def _evaluate(at: Workplace, preset: StripsPreset, seed: int) -> None:
 def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
     """What only the chip has: clocks, and how far all engines agree."""
     from hairtrigger.report.summary import Chip, Estimate, Proof, Row
-    from hairtrigger.runs.strips import C_SIMULATION, TIMING, CSimulation, Timings
+    from hairtrigger.runs.strips_engines import C_SIMULATION, TIMING, CSimulation, Timings
 
     chip = read_record(Chip, inputs["build"] / "chip.json")
     proof = read_record(Proof, inputs["verify"] / "proof.json")

@@ -170,11 +170,13 @@ def train_fixed(
     validation: Candidates,
     seed: int,
     *,
+    by_tensor: bool = False,
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
-    """The network with ``bits`` bits for every weight and value, from a float one, retrained."""
-    model = _seeded(networks.build_fixed, preset, seed)
+    """The network with ``bits`` bits for every weight and value, from a float one, retrained;
+    ``by_tensor``: with one binary point a tensor, as GPUs and DPUs want it."""
+    model = _seeded(networks.build_int8 if by_tensor else networks.build_fixed, preset, seed)
     networks.start_from_float(start, model, inputs(train.select(slice(0, 20_000))), bits)
     settings = FitSettings(preset.quantised_epochs, preset.batch, preset.student_rate, seed)
     what = f"train with {bits} bits"
