@@ -28,10 +28,10 @@ OUTPUTS = 3
 class CnnShape:
     """Channels, kernels and strides (in strips) of the convolutions, and hidden units."""
 
-    channels: tuple[int, ...] = (8, 8)
+    channels: tuple[int, ...] = (16, 12)
     kernels: tuple[int, ...] = (9, 3)
     strides: tuple[int, ...] = (4, 1)
-    hidden: int = 16
+    hidden: int = 24
 
 
 @dataclass(frozen=True)
