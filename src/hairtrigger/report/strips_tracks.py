@@ -274,6 +274,7 @@ def _panel(
             axes.axhline(goal, color=GRID, linewidth=1.2, zorder=0)
         if log:
             axes.set_yscale("log")
+        axes.set_xlim(min(0.0, rates.min() - 4 * width), rates.max() + 4 * width)
         axes.set_xlabel(r"background [kHz/cm$^2$]")
         axes.set_ylabel(label, labelpad=4)
         above = axes.secondary_xaxis("top")

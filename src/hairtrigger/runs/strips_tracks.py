@@ -147,7 +147,7 @@ def _train(name: str, preset: TracksPreset, seed: int, *, chip: bool) -> Stage:
     settings["shape"] = asdict(preset.shape(name))
     if chip:
         settings |= {"epochs": preset.chip_epochs, "rate": preset.chip_rate}
-        settings["beta"] = list(preset.beta)
+        settings["beta"] = list(preset.beta(name))
     else:
         settings |= {"epochs": preset.float_epochs, "rate": preset.float_rate}
     title = f"Train the {NETWORKS[name]} " + ("for the chip" if chip else "in float")

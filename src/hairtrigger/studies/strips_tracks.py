@@ -74,13 +74,19 @@ class TracksPreset:
     batch: int = 256
     float_rate: float = 4e-3
     chip_rate: float = 3e-3
-    beta: tuple[float, float] = (1e-6, 1e-5)
+    cnn_beta: tuple[float, float] = (2e-7, 1e-6)
+    rnn_beta: tuple[float, float] = (1e-6, 1e-5)
     cnn: CnnShape = networks.CNN_SHAPE
     rnn: RnnShape = networks.RNN_SHAPE
 
     def shape(self, kind: str) -> CnnShape | RnnShape:
         """That of a network, `CNN` or `RNN`."""
         return self.cnn if kind == CNN else self.rnn
+
+    def beta(self, kind: str) -> tuple[float, float]:
+        """The price of an EBOP to a network, at first and at last; see `FitSettings`. The steps of
+        a GRU count as one, so its price is higher."""
+        return self.cnn_beta if kind == CNN else self.rnn_beta
 
 
 SMOKE = TracksPreset(
@@ -169,7 +175,7 @@ def train(
         model = networks.build_chip(kind, IMAGE, preset.shape(kind))
         networks.start_from_float(start, model)
         settings = FitSettings(
-            preset.chip_epochs, preset.batch, preset.chip_rate, seed, preset.beta
+            preset.chip_epochs, preset.batch, preset.chip_rate, seed, preset.beta(kind)
         )
     history = fit(
         model,

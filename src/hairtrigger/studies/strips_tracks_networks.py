@@ -28,10 +28,10 @@ OUTPUTS = 3
 class CnnShape:
     """Channels, kernels and strides (in strips) of the convolutions, and hidden units."""
 
-    channels: tuple[int, ...] = (8, 8)
+    channels: tuple[int, ...] = (16, 12)
     kernels: tuple[int, ...] = (9, 3)
     strides: tuple[int, ...] = (4, 1)
-    hidden: int = 16
+    hidden: int = 24
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,28 @@ def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
     from hgq.layers import QGRU, QConv1D, QDense, QEinsumDense
     from hgq.quantizer import QuantizerConfig
 
-    nearest = {"round_mode": "RND"}
+    nearest: dict[str, Any] = {"round_mode": "RND"}
 
     def hits(**changes: Any) -> Any:
-        form = {"k0": False, "i0": 1, "f0": 0, "trainable": False, "overflow_mode": "SAT"}
+        form: dict[str, Any] = {
+            "k0": False,
+            "i0": 1,
+            "f0": 0,
+            "trainable": False,
+            "overflow_mode": "SAT",
+        }
         changes |= {"homogeneous_axis": None, "heterogeneous_axis": ()}
         return QuantizerConfig("kif", "datalane", **form, **nearest, **changes)
 
     def lane(**changes: Any) -> Any:
         whole, fraction = ACTIVATION_BITS
-        form = {"k0": False, "i0": whole, "f0": fraction, "overflow_mode": "SAT", **nearest}
+        form: dict[str, Any] = {
+            "k0": False,
+            "i0": whole,
+            "f0": fraction,
+            "overflow_mode": "SAT",
+            **nearest,
+        }
         return QuantizerConfig("kif", "datalane", **(form | changes))
 
     def by_channel() -> Any:
@@ -122,7 +134,7 @@ def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
         return {"kq_conf": weights(), "bq_conf": weights()}
 
     def dense(units: int, name: str, activation: str | None = None) -> Any:
-        signed = {"k0": True} if name == "out" and kind == RNN else {}
+        signed: dict[str, Any] = {"k0": True} if name == "out" and kind == RNN else {}
         config = lane(**signed)
         return QDense(units, activation=activation, iq_conf=config, name=name, **sure())
 
@@ -150,8 +162,8 @@ def build_chip(kind: str, image: tuple[int, int], shape: Any = None) -> Any:
         )
 
     def gru(units: int) -> Any:
-        alike = {"homogeneous_axis": (0,), **nearest}
-        state = {"f0": STATE_FRACTION, **alike}
+        alike: dict[str, Any] = {"homogeneous_axis": (0,), **nearest}
+        state: dict[str, Any] = {"f0": STATE_FRACTION, **alike}
         return QGRU(
             units,
             iq_conf=lane(**alike),
