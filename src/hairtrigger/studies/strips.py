@@ -80,13 +80,13 @@ class StripsPreset:
     batch: int = 512
     float_rate: float = 4e-3
     student_rate: float = 2e-3
-    beta: tuple[float, float] = (1e-8, 1e-6)
+    beta: tuple[float, float] = (1e-8, 4e-7)
     hidden: tuple[int, int, int] = (96, 48, 32)
 
 
 SMOKE = StripsPreset("smoke", 4096, 1024, 512, 2048, 2, 1, 2, 512, 512, hidden=(8, 8, 8))
 DEMO = StripsPreset("demo", 100_000, 8192, 8192, 32_768, 20, 10, 16, 20_000, 20_000)
-PAPER = StripsPreset("paper", 400_000, 20_000, 40_000, 200_000, 30, 14, 30, 100_000, 100_000)
+PAPER = StripsPreset("paper", 400_000, 20_000, 40_000, 200_000, 30, 30, 40, 100_000, 100_000)
 PRESETS = (SMOKE, DEMO, PAPER)
 
 
