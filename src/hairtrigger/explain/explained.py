@@ -39,7 +39,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Shares:
-    """The share of an output that each group of inputs carries: ``values`` float64 (events, groups).
+    """The share of an output that each group of inputs carries: ``values`` (events, groups).
 
     Other fields as in `Explained`; ``names``: of the groups.
     """

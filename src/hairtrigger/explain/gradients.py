@@ -159,7 +159,7 @@ def grad_cam(
     values = to_image(values) if to_image else _resized(values, subject.shape)
     if values.shape != events.shape:
         raise InputError(
-            f"The map of layer {chosen.name!r} has shape {values.shape[1:]}, events {subject.shape}.",
+            f"The map of layer {chosen.name!r} is {values.shape[1:]}, events are {subject.shape}.",
             "Give to_image, which brings a layer's places to the input's.",
         )
     values = np.maximum(values, 0) if positive else values
