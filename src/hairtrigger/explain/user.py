@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.errors import InputError
-from hairtrigger.explain.case import CHIP, Answer, Asked, Case, Events
+from hairtrigger.explain.case import Answer, Asked, Case, Events
 from hairtrigger.explain.groups import Groups, by_axis, by_windows
 from hairtrigger.explain.shapley import EXACT_GROUPS, shapley
 from hairtrigger.explain.subject import Scalar, as_subject
@@ -113,30 +112,3 @@ def _groups(shape: tuple[int, ...], names: tuple[str, ...]) -> Groups:
         return by_axis(shape, 0, [f"input {n}" for n in range(shape[0])])
     axis = int(np.argmax(shape))
     return by_windows(shape, axis, -(-shape[axis] // EXACT_GROUPS), f"axis {axis}:")
-
-
-def load(files: Mapping[str, Path]) -> dict[str, Any]:
-    """Networks by name from .keras and printed Graph files; the Graph of a lone quantised model
-    joins it as the chip. Raises StorageError, GraphError, ConversionError of what cannot be read."""
-    from hairtrigger.errors import ConversionError, StorageError
-    from hairtrigger.frontends.keras_file import import_keras, load_model
-    from hairtrigger.graph import parse
-
-    import_keras()
-    found: dict[str, Any] = {}
-    for name, path in files.items():
-        if path.suffix == ".txt":
-            try:
-                found[name] = parse(path.read_text(encoding="utf-8"))
-            except OSError as error:
-                raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-        else:
-            found[name] = load_model(path)
-    if len(found) == 1 and next(iter(files.values())).suffix != ".txt":
-        from hairtrigger.frontends.hgq import from_hgq
-
-        try:
-            found[CHIP] = from_hgq(next(iter(found.values())))
-        except ConversionError:
-            pass  # a float model: it is explained alone, and the page names the networks
-    return found
