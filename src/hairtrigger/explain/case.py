@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from hairtrigger.explain.explained import Baseline
 from hairtrigger.explain.groups import Groups
+from hairtrigger.explain.load import CHIP, load
 from hairtrigger.explain.subject import Scalar
-
-CHIP = "chip"
-"""Name of the Graph among the networks of a case."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,8 @@ class Case:
     study where ``run`` is None; ``events(network, count, seed, run)``: events that the network
     accepts rightly; ``scalar``: what is explained; ``rows``: names of an event's rows on a display;
     ``questions(asked)``: its answers. ``binary``: inputs are bits, or numbers.
-    ``layer``, ``to_image``: of its activation map, see `gradients.grad_cam`.
+    ``layer``, ``to_image``: of its activation map, see `gradients.grad_cam`. ``load(files)``: the
+    networks, and a note on the chip.
     """
 
     study: str
@@ -91,3 +90,4 @@ class Case:
     binary: bool = True
     layer: str | None = None
     to_image: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    load: Callable[[Mapping[str, Path]], tuple[dict[str, Any], str]] = load

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hairtrigger.errors import ConversionError, StorageError
-from hairtrigger.explain.case import CHIP
 from hairtrigger.frontends.keras_file import import_keras, load_model
 from hairtrigger.graph import Graph, parse
+
+CHIP = "chip"
+"""Name of the Graph among the networks of a case."""
 
 
 def load(files: Mapping[str, Path]) -> tuple[dict[str, Any], str]:

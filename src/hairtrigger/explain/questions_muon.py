@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from hairtrigger.detectors import rpc
 from hairtrigger.engines import run
 from hairtrigger.errors import InputError
-from hairtrigger.explain.case import CHIP, Answer, Asked, Case, Events
+from hairtrigger.explain.case import Answer, Asked, Case, Events
 from hairtrigger.explain.explained import Explained
 from hairtrigger.explain.groups import Groups, by_axis
+from hairtrigger.explain.load import CHIP
 from hairtrigger.explain.removal import light_up
 from hairtrigger.explain.shapley import shapley
 from hairtrigger.explain.subject import Scalar

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.errors import HairtriggerError, InputError, UnsupportedError
-from hairtrigger.explain.case import CHIP, Case, Events
+from hairtrigger.explain.case import Case, Events
 from hairtrigger.explain.explained import Explained
 from hairtrigger.explain.faithfulness import (
     Agreement,
@@ -28,6 +28,7 @@ from hairtrigger.explain.gradients import (
     saliency,
     smooth_grad,
 )
+from hairtrigger.explain.load import CHIP
 from hairtrigger.explain.relevance import relevance
 from hairtrigger.explain.removal import light_up, occlusion
 from hairtrigger.explain.subject import as_subject
@@ -42,7 +43,8 @@ ORDERS_COMPARED = 4
 
 @dataclass(frozen=True)
 class MapRow:
-    """One method on one network: seconds for ``events``; ``complete``: None where its shares are
+    """One method on one network: wall ``seconds`` and ``cpu_seconds`` (all threads) for ``events``,
+    compilation included; ``complete``: None where its shares are
     no parts of the answer; ``on_signal``: mean share of positive attribution on the true signal's
     inputs; gains over random order; ``refused``: why there is no map."""
 
@@ -50,6 +52,7 @@ class MapRow:
     method: str
     events: int
     seconds: float | None = None
+    cpu_seconds: float | None = None
     complete: Completeness | None = None
     on_signal: float | None = None
     deletion_gain: tuple[float, float] | None = None
@@ -114,16 +117,16 @@ def main_map(
 ) -> tuple[Explained, MapRow]:
     """The map of the deployed network, inputs lighted one by one, and what it cost."""
     name, network = deployed_of(networks)
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     found = light_up(
         network, events.inputs, case.scalar, baseline=case.baseline, orders=ORDERS, seed=seed
     )
-    spent = time.monotonic() - started
+    spent = time.monotonic() - started, time.process_time() - cpu
     return found, MapRow(
         name,
         f"light_up, {ORDERS} orders",
         len(found),
-        spent,
+        *spent,
         completeness(found),
         on_signal(found, events.signal),
     )
@@ -179,7 +182,7 @@ def compare(
     done = 0
     for name, network in networks.items():
         for method, explain in all_methods.items():
-            started = time.monotonic()
+            started, cpu = time.monotonic(), time.process_time()
             try:
                 found = explain(network, inputs, case.scalar)
             except UnsupportedError as error:
@@ -188,7 +191,7 @@ def compare(
             finally:
                 done += 1
                 tell(done, total)
-            spent = time.monotonic() - started
+            spent = time.monotonic() - started, time.process_time() - cpu
             rows.append(_row(case, name, network, inputs, events, method, found, spent, seed))
             if method == "light_up":
                 lighted[name] = found
@@ -209,7 +212,7 @@ def _row(
     events: Events,
     method: str,
     found: Explained,
-    spent: float,
+    spent: tuple[float, float],
     seed: int,
 ) -> MapRow:
     complete = None if found.answers is None or method == "occlusion" else completeness(found)
@@ -221,7 +224,7 @@ def _row(
         name,
         method,
         len(found),
-        spent,
+        *spent,
         complete,
         on_signal(found, events.signal),
         gains.deletion_gain if gains else None,

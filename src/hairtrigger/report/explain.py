@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TEMPLATE = "explain.html.j2"
 DISPLAYS = 6
 METHOD_HEAD = (
-    *("network", "method", "events", "seconds", "positive share on the signal"),
+    *("network", "method", "events", "seconds", "CPU seconds", "positive share on the signal"),
     *("shares add up to", "deletion gain", "insertion gain"),
 )
 
@@ -68,7 +68,10 @@ def headlines(made: Explanation) -> list[tuple[str, str, str]]:
         text = f"of the answer is missing in the sum of the shares ({made.main.method})"
         found.append((f"{100 * complete.share:.2g} %", text, mark))
     if made.main.seconds is not None:
-        rate = f"to explain {whole(made.main.events)} events of the {made.main.network}"
+        rate = (
+            f"to explain {whole(made.main.events)} events of the {made.main.network} "
+            f"({cell(made.main.cpu_seconds)} s of all processors)"
+        )
         found.append((f"{made.main.seconds:.3g} s", rate, ""))
     for answer in made.answers:
         if answer.aim is None:
@@ -157,7 +160,7 @@ def method_row(row: MapRow) -> tuple[str, ...]:
         "" if gain is None else f"{gain[0]:+.3f} ± {gain[1]:.3f}"
         for gain in (row.deletion_gain, row.insertion_gain)
     ]
-    numbers = (cell(row.seconds), cell(row.on_signal))
+    numbers = (cell(row.seconds), cell(row.cpu_seconds), cell(row.on_signal))
     return (row.network, row.method, whole(row.events), *numbers, complete, *gains)
 
 

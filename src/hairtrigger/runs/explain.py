@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hairtrigger.errors import InputError, StorageError
-from hairtrigger.pipeline import Stage, Workplace, run_stages, write_whole
+from hairtrigger.pipeline import PACKAGE, Stage, Workplace, run_stages, write_whole
 from hairtrigger.progress import Reporter
 from hairtrigger.records import to_text
 from hairtrigger.runs.gather import commit, versions
@@ -27,7 +27,9 @@ EVENTS, NOTE, MAPS, MAIN, CHECKS, ANSWERS = (
     *("events.npz", "events.json", "maps.npz", "main.json", "checks.json", "answers.json"),
 )
 RECORD, TABLES, PAGE = "explain.json", "explain.csv", "explain.html"
-SOURCES = ("fixed.py", "graph", "engines.py", "backends", "explain", "frontends", "train")
+SOURCES = ("fixed.py", "graph", "engines.py", "frontends", "train", "runs/explain.py")
+QUESTIONS = "questions_"
+"""Files of the package explain, by the study's name, that only that study's stages read."""
 PACKAGES = ("numpy", "keras", "jax", "hgq2", "onnxruntime")
 
 
@@ -140,10 +142,8 @@ def _explain(
     held: dict[str, Any] = {}
 
     def networks() -> dict[str, Any]:
-        from hairtrigger.explain.load import load
-
         if not held:
-            held["all"], held["note"] = load(files)
+            held["all"], held["note"] = case.load(files)
         return held["all"]
 
     given = {
@@ -153,7 +153,7 @@ def _explain(
         "networks": {name: _digest(path) for name, path in files.items()},
         **(more or {}),
     }
-    sources = (*SOURCES, "detectors", "studies", "metrics.py", "runs/explain.py")
+    sources = (*SOURCES, *_sources(case.study))
 
     def make_events(work: Workplace) -> None:
         import numpy as np
@@ -276,7 +276,7 @@ def tables(made: Explanation) -> str:
         out.writerow([])
     out.writerow(["maps", "Methods and networks"])
     rows = [dataclasses.asdict(row) for row in (made.main, *made.checks.maps)]
-    names = ("network", "method", "events", "seconds", "on_signal", "refused")
+    names = ("network", "method", "events", "seconds", "cpu_seconds", "on_signal", "refused")
     out.writerow([*names, "complete_share", "deletion_gain", "insertion_gain"])
     for row in rows:
         complete = row["complete"]["share"] if row["complete"] else None
@@ -299,6 +299,14 @@ def _read_events(folder: Path, found: Found) -> Events:
     with np.load(folder / EVENTS) as file:
         signal = file.get("signal")
         return Events(file["inputs"], found.note, signal, found.captions)
+
+
+def _sources(study: str) -> list[str]:
+    """The files of explain without other studies' questions, and the study's own."""
+    names = [path.name for path in sorted((PACKAGE / "explain").glob("*.py"))]
+    kept = [n for n in names if not n.startswith(QUESTIONS) or n == f"{QUESTIONS}{study}.py"]
+    own = sorted((PACKAGE / "studies").glob(f"{study}*.py"))
+    return [f"explain/{name}" for name in kept] + [f"studies/{path.name}" for path in own]
 
 
 def _json(path: Path) -> Any:
