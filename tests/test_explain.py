@@ -189,11 +189,13 @@ def test_group_at_the_baseline_has_no_part_and_sampled_agrees_within_errors() ->
     event = np.array([[1, 0, 1, 1, 1, 1]])
     exact = shapley(subject, event, groups)
     sampled = shapley(subject, event, groups, orders=400, seed=1)
-    assert exact.values[0, 1] == 0 and sampled.values[0, 1] == 0
+    assert exact.values[0, 1] == 0
+    assert sampled.values[0, 1] == 0
     off = np.abs(sampled.values - exact.values)[0, [0, 2, 3, 4, 5]]
     assert sampled.error is not None
     error = sampled.error[0, [0, 2, 3, 4, 5]]
-    assert (error > 0).all() and (off < 4.5 * error).all()
+    assert (error > 0).all()
+    assert (off < 4.5 * error).all()
     assert completeness(sampled).worst < 1e-12
 
 
@@ -213,8 +215,12 @@ def test_positive_rule_by_hand() -> None:
     hidden = keras.layers.Dense(2, activation="relu", name="h")
     model = keras.Model(given, keras.layers.Dense(1, name="y")(hidden(given)))
     model.set_weights(
-        [np.array([[1, 0], [2, 1], [-1, 3]], np.float32), np.zeros(2, np.float32)]
-        + [np.array([[1], [2]], np.float32), np.zeros(1, np.float32)]
+        [
+            np.array([[1, 0], [2, 1], [-1, 3]], np.float32),
+            np.zeros(2, np.float32),
+            np.array([[1], [2]], np.float32),
+            np.zeros(1, np.float32),
+        ]
     )
     found = relevance(model, np.array([[1, 1, 1]]), rule="z+").values[0]
     # h = (2, 4), y = 10: 2 and 8; shared 1:2 in the first unit and 1:3 in the second.
@@ -232,7 +238,8 @@ def test_lighting_is_complete_to_rounding_and_a_dark_event_has_no_map(quantised:
         assert completeness(found).worst < 1e-5
         assert not found.values[0].any()
         assert not found.values[x == 0].any()
-        assert found.error is not None and found.error.shape == x.shape
+        assert found.error is not None
+        assert found.error.shape == x.shape
     again = light_up(graph, x, 1, orders=4, seed=2)
     assert np.array_equal(found.values, again.values)
 
@@ -252,7 +259,8 @@ def test_student_and_chip_are_explained_alike_to_the_bit(quantised: Any) -> None
 
 def test_gradients_pass_straight_through_the_rounding(quantised: Any) -> None:
     found = gradient_times_input(quantised[0], images(4), 0)
-    assert np.isfinite(found.values).all() and found.values.any()
+    assert np.isfinite(found.values).all()
+    assert found.values.any()
 
 
 @settings(max_examples=8, deadline=None)
@@ -341,7 +349,9 @@ def test_methods_refuse_what_they_cannot_and_name_what_works(quantised: Any, lin
     model, graph = quantised
     x = images(2)
     for explain in (saliency, gradient_times_input, integrated_gradients, smooth_grad):
-        with pytest.raises(UnsupportedError, match="no gradient.*\n.*occlusion, shapley, light_up"):
+        with pytest.raises(
+            UnsupportedError, match=r"no gradient.*\n.*occlusion, shapley, light_up"
+        ):
             explain(graph, x)
     for explain in (grad_cam, relevance):
         with pytest.raises(UnsupportedError, match="occlusion"):
@@ -375,7 +385,7 @@ def test_arguments_out_of_range(linear: Any) -> None:
     many = by_windows((1, 40), 1, 2)
     keras = prepare()
     wide = keras.Sequential([keras.Input((1, 40)), keras.layers.Flatten(), keras.layers.Dense(1)])
-    with pytest.raises(InputError, match="1,048,576 coalitions.*\n.*orders"):
+    with pytest.raises(InputError, match=r"1,048,576 coalitions.*\n.*orders"):
         shapley(wide, np.ones((1, 1, 40)), many)
     assert many.names[:2] == ("strips 0 to 1", "strips 2 to 3")
 

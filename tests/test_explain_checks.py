@@ -48,10 +48,12 @@ def test_curves_of_a_good_a_random_and_a_wrong_map(network: Any) -> None:
     assert good.deletion_area < 0.25 < good.random_deletion_area
     assert good.insertion_gain[0] > 5 * good.insertion_gain[1] > 0
     assert good.deletion_gain[0] > 5 * good.deletion_gain[1] > 0
-    assert good.deletion[0] == good.insertion[-1] and good.deletion[-1] == good.insertion[0]
+    assert good.deletion[0] == good.insertion[-1]
+    assert good.deletion[-1] == good.insertion[0]
     wrong = Explained(-light_up(network, x).values, "", "wrong", 0.0)
     bad = curves(network, x, wrong)
-    assert bad.insertion_gain[0] < 0 and bad.deletion_gain[0] < 0
+    assert bad.insertion_gain[0] < 0
+    assert bad.deletion_gain[0] < 0
 
 
 def test_curves_refuse_other_events_and_answers_that_do_not_change(network: Any) -> None:
@@ -106,9 +108,11 @@ def test_agreement_is_spearmans_with_ties() -> None:
     found = agreement(Explained(a, "", ""), Explained(b, "", ""), everything, top=3)
     wanted = [spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
     assert found.rank[0] == pytest.approx(np.mean(wanted))
-    assert found.events == 30 and 0 < found.overlap[0] <= 1
+    assert found.events == 30
+    assert 0 < found.overlap[0] <= 1
     same = agreement(Explained(a, "", ""), Explained(a, "", ""), everything, top=3)
-    assert same.rank[0] == pytest.approx(1) and same.overlap[0] == 1
+    assert same.rank[0] == pytest.approx(1)
+    assert same.overlap[0] == 1
     assert mean_ranks(np.array([5, 1, 5, 0])).tolist() == [2.5, 1, 2.5, 0]
 
 
@@ -125,7 +129,8 @@ def test_agreement_refuses_what_cannot_be_compared() -> None:
 def test_completeness_says_how_much_is_missing(network: Any) -> None:
     x = bits(10)
     found = light_up(network, x)
-    assert completeness(found).share < 1e-5 and completeness(found).within == 1
+    assert completeness(found).share < 1e-5
+    assert completeness(found).within == 1
     half = Explained(found.values / 2, "", "", 0.0, found.answers, found.without)
     assert completeness(half).share == pytest.approx(0.5, abs=1e-4)
     assert completeness(half).within == 0

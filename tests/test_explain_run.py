@@ -74,22 +74,28 @@ def made(model: Path) -> Path:
 
 def test_page_record_and_tables_of_a_users_model(made: Path) -> None:
     record = read_record(Explanation, made / RECORD)
-    assert record.events == 20 and record.output == "output 1"
+    assert record.events == 20
+    assert record.output == "output 1"
     assert record.networks == ("model", "chip")
-    assert record.main.network == "chip" and record.main.complete is not None
+    assert record.main.network == "chip"
+    assert record.main.complete is not None
     assert record.main.complete.worst == 0
     page = (made / PAGE).read_text(encoding="utf-8")
     assert page.count("<svg") >= 6
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     rows = list(csv.reader((made / TABLES).read_text(encoding="utf-8").splitlines()))
-    assert rows[0][0] == "groups" and rows[1][0] == "inputs"
+    assert rows[0][0] == "groups"
+    assert rows[1][0] == "inputs"
     refused = {(row.network, row.method) for row in record.checks.maps if row.refused}
-    assert ("chip", "integrated_gradients") in refused and ("model", "relevance") in refused
+    assert ("chip", "integrated_gradients") in refused
+    assert ("model", "relevance") in refused
     alike = {(r.first, r.second): r.agreement for r in record.checks.agreement}
     found = alike["model", "chip"]
-    assert found is not None and found.rank[0] == pytest.approx(1)
+    assert found is not None
+    assert found.rank[0] == pytest.approx(1)
     document = made.with_name("page.md").read_text(encoding="utf-8")
-    assert document.startswith("# bits.keras") and "| chip | light_up" in document
+    assert document.startswith("# bits.keras")
+    assert "| chip | light_up" in document
     assert json.loads(made.with_name("page.json").read_text()) == json.loads(
         (made / RECORD).read_text()
     )
@@ -101,7 +107,8 @@ def test_finished_stages_are_kept_and_a_lost_one_is_done_again(made: Path, model
     (made / "stages" / "checks" / CHECKS).unlink()
     found = call(*words, "--out", made)
     assert found.exit_code == 0
-    assert "checks is done again" in found.stderr and "map is done again" not in found.stderr
+    assert "checks is done again" in found.stderr
+    assert "map is done again" not in found.stderr
     after = read_record(Explanation, made / RECORD)
     assert after.checks.agreement == before.checks.agreement
     assert after.answers == before.answers
@@ -131,9 +138,11 @@ def test_refusals_name_the_way_out(model: Path, tmp_path: Path) -> None:
         assert found.exit_code == 2, words
         assert told in said(found), said(found)
     found = call("strips", "--out", tmp_path / "out")
-    assert found.exit_code == 1 and "--run" in said(found)
+    assert found.exit_code == 1
+    assert "--run" in said(found)
     found = call("muon", "--run", tmp_path / "no", "--out", tmp_path / "out")
-    assert found.exit_code == 1 and "no finished run" in said(found)
+    assert found.exit_code == 1
+    assert "no finished run" in said(found)
 
 
 # --- pictures ------------------------------------------------------------------------------------
@@ -162,7 +171,9 @@ def test_pictures_are_as_they_were(golden: Any) -> None:
 def test_a_picture_shows_where_the_signal_is() -> None:
     image, values, signal = picture_of_event()
     first, end = window(signal)
-    assert end - first == 96 and first <= 200 and end >= 211
+    assert end - first == 96
+    assert first <= 200
+    assert end >= 211
     assert window(np.zeros((2, 30))) == (0, 30)
     drawn = event_map(image, values, signal)
     assert drawn.count('stroke-width="1.2"') == signal.sum()
@@ -184,7 +195,8 @@ def test_hit_shares_by_hand() -> None:
     assert answer.figures["true_among_hits"] == pytest.approx(2 / 3)
     rows = {row[0]: row for row in answer.rows}
     assert rows["BI"][1:4] == (pytest.approx(4 / 7), 1, 1)
-    assert rows["BM1"][2:4] == (0, 0) and rows["BM1"][5] == pytest.approx(-1.5)
+    assert rows["BM1"][2:4] == (0, 0)
+    assert rows["BM1"][5] == pytest.approx(-1.5)
 
 
 def test_activation_of_roads_lies_on_its_strips() -> None:
@@ -194,7 +206,8 @@ def test_activation_of_roads_lies_on_its_strips() -> None:
     assert spread.shape == (1, *SHAPE)
     # Phase 0 has strips 24 to 31, phase 1 strips 28 to 35; each counts half.
     assert spread[0, 4, :, 0].nonzero()[0].tolist() == list(range(24, 36))
-    assert spread[0, 0, 29, 0] == 2 and spread[0, 0, 24, 0] == spread[0, 0, 35, 0] == 1
+    assert spread[0, 0, 29, 0] == 2
+    assert spread[0, 0, 24, 0] == spread[0, 0, 35, 0] == 1
 
 
 @pytest.mark.slow
@@ -206,7 +219,8 @@ def test_questions_of_the_trained_muon_student() -> None:
     networks, _ = CASE.load(CASE.files(None))
     events = CASE.events(networks["chip"], 100, 1, None)
     found, row = main_map(CASE, networks, events, 1)
-    assert row.complete is not None and row.complete.worst == 0
+    assert row.complete is not None
+    assert row.complete.worst == 0
     shares = hit_shares(found, events).figures
     assert (shares["on_true_hits"] or 0) > 0.8 > (shares["true_among_hits"] or 1)
     chip = networks["chip"]
@@ -218,4 +232,5 @@ def test_questions_of_the_trained_muon_student() -> None:
     swept = {row[0]: row[1:] for row in swept_noise(chip, 4, 400, (-40, 0, 40)).rows}
     assert sum(swept[0]) > sum(swept[40])  # type: ignore[arg-type]
     made = fakes(chip, 5, 8192)
-    assert made.figures["images"] == 8192 and 0 <= (made.figures["share"] or 0) < 0.01
+    assert made.figures["images"] == 8192
+    assert 0 <= (made.figures["share"] or 0) < 0.01
