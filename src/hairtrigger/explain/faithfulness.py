@@ -23,6 +23,10 @@ from hairtrigger.explain.removal import CHUNK_BYTES
 from hairtrigger.explain.subject import Scalar, Subject, as_subject
 
 
+Estimate = tuple[float, float | None]
+"""A mean over events and its standard error, None of a single event."""
+
+
 @dataclass(frozen=True)
 class Completeness:
     """How far shares are from adding up to the output less that of the baseline.
@@ -85,8 +89,8 @@ class Curves:
     insertion_area: float
     random_deletion_area: float
     random_insertion_area: float
-    deletion_gain: tuple[float, float]
-    insertion_gain: tuple[float, float]
+    deletion_gain: Estimate
+    insertion_gain: Estimate
 
 
 def curves(
@@ -140,9 +144,10 @@ def curves(
     )
 
 
-def _estimate(values: NDArray[np.float64]) -> tuple[float, float]:
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return float(values.mean()), float(error)
+def _estimate(values: NDArray[np.float64]) -> Estimate:
+    if len(values) < 2:
+        return float(values.mean()), None
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def _ordered(
@@ -185,8 +190,8 @@ class Agreement:
     the overlap of the ``top`` highest, on the inputs that are not at the baseline; ``events`` that
     have enough of those."""
 
-    rank: tuple[float, float]
-    overlap: tuple[float, float]
+    rank: Estimate
+    overlap: Estimate
     top: int
     events: int
 

@@ -122,7 +122,7 @@ def grad_cam(
     """
     subject = as_subject(model, output)
     events = subject.check(inputs)
-    found = functional(model) if subject.compiled is not None else None
+    found = functional(subject.model) if subject.compiled is not None else None
     if found is None:
         raise UnsupportedError(
             "Grad-CAM needs a functional Keras model, to see its layers.",

@@ -74,10 +74,16 @@ def relevance(
         )
     found = functional(subject.model)
     _check(subject.model, found)
+    import jax
+
+    # Compiled anew in each call, with the weights of now as constants.
+    back = jax.jit(lambda part: _back(found, part, subject.scalar, rule, epsilon))
+    size = min(BATCH, len(events))
     parts = []
-    for start in range(0, len(events), BATCH):
-        part = events[start : start + BATCH].astype(np.float32)
-        parts.append(_back(found, part, subject.scalar, rule, epsilon))
+    for start in range(0, len(events), size):
+        part = events[start : start + size].astype(np.float32)
+        full = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
+        parts.append(np.asarray(back(full)[: len(part)], np.float32))
     return Explained(
         np.concatenate(parts),
         subject.scalar.name,
@@ -116,7 +122,7 @@ def _back(model: Any, part: Any, scalar: Scalar, rule: str, epsilon: float) -> A
     import jax
     import jax.numpy as jnp
 
-    values: dict[int, Any] = {id(model.inputs[0]): jnp.asarray(part)}
+    values: dict[int, Any] = {id(model.inputs[0]): part}
     nodes = list(walk(model))
     for node in nodes:
         args, kwargs = node.arguments.fill_in(values)
@@ -140,7 +146,7 @@ def _back(model: Any, part: Any, scalar: Scalar, rule: str, epsilon: float) -> A
             tensors, _through(node, tensors, given, got, rule, epsilon), strict=True
         ):
             _give(held, tensor, piece)
-    return np.asarray(held[id(model.inputs[0])], np.float32)
+    return held[id(model.inputs[0])]
 
 
 def _give(held: dict[int, Any], tensor: Any, piece: Any) -> None:

@@ -16,6 +16,7 @@ from hairtrigger.explain.explained import Explained
 from hairtrigger.explain.faithfulness import (
     Agreement,
     Completeness,
+    Estimate,
     agreement,
     completeness,
     curves,
@@ -55,8 +56,8 @@ class MapRow:
     cpu_seconds: float | None = None
     complete: Completeness | None = None
     on_signal: float | None = None
-    deletion_gain: tuple[float, float] | None = None
-    insertion_gain: tuple[float, float] | None = None
+    deletion_gain: Estimate | None = None
+    insertion_gain: Estimate | None = None
     refused: str | None = None
 
 
@@ -71,8 +72,8 @@ class CurveRecord:
     random_deletion: tuple[float, ...]
     random_insertion: tuple[float, ...]
     areas: Mapping[str, float]
-    deletion_gain: tuple[float, float]
-    insertion_gain: tuple[float, float]
+    deletion_gain: Estimate
+    insertion_gain: Estimate
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ def _sanity(
             name,
             step.layer,
             step.agreement.rank[0] if step.agreement else None,
-            step.agreement.rank[1] if step.agreement and len(inputs) > 1 else None,
+            step.agreement.rank[1] if step.agreement else None,
         )
         for step in steps
     ]

@@ -44,6 +44,7 @@ def render(made: Explanation, case: Case, events: Events, values: NDArray[np.flo
         sanity=sanity_figure(made),
         method_head=METHOD_HEAD,
         methods=[method_row(row) for row in (made.main, *made.checks.maps) if row.refused is None],
+        agreement=[agreement_row(row) for row in made.checks.agreement],
         refused=[row for row in made.checks.maps if row.refused],
     )
 
@@ -157,7 +158,7 @@ def method_row(row: MapRow) -> tuple[str, ...]:
     """The cells of `METHOD_HEAD`."""
     complete = "" if row.complete is None else f"{100 * (1 - row.complete.share):.4g} %"
     gains = [
-        "" if gain is None else f"{gain[0]:+.3f} ± {gain[1]:.3f}"
+        "" if gain is None else spread(gain, "+")
         for gain in (row.deletion_gain, row.insertion_gain)
     ]
     numbers = (cell(row.seconds), cell(row.cpu_seconds), cell(row.on_signal))
@@ -215,11 +216,14 @@ def agreement_row(row: Any) -> tuple[str, ...]:
     pair = f"{row.first} and {row.second}"
     if row.agreement is None:
         return (pair, row.method, "no event to compare", "", "")
-    (rank, error), (overlap, spread) = row.agreement.rank, row.agreement.overlap
-    return (
-        *(pair, row.method, f"{rank:.3f} ± {error:.3f}", f"{overlap:.3f} ± {spread:.3f}"),
-        whole(row.agreement.events),
-    )
+    alike = row.agreement
+    return (pair, row.method, spread(alike.rank), spread(alike.overlap), whole(alike.events))
+
+
+def spread(found: tuple[float, float | None], sign: str = "") -> str:
+    """A mean with its standard error, where that is known."""
+    value, error = found
+    return f"{value:{sign}.3f}" + ("" if error is None else f" ± {error:.3f}")
 
 
 def table(answer: Answer) -> str:
