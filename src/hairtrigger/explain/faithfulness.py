@@ -22,7 +22,6 @@ from hairtrigger.explain.explained import Explained, Shares, as_baseline
 from hairtrigger.explain.removal import CHUNK_BYTES
 from hairtrigger.explain.subject import Scalar, Subject, as_subject
 
-
 Estimate = tuple[float, float | None]
 """A mean over events and its standard error, None of a single event."""
 
