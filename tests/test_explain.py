@@ -283,7 +283,7 @@ def small_network(seed: int) -> tuple[Any, np.ndarray]:
         x = keras.layers.Dense(7, activation="relu")(given)
         _small.append(keras.Model(given, keras.layers.Dense(1)(x)))
     rng = np.random.default_rng(seed)
-    _small[0].set_weights([rng.normal(size=w.shape) for w in _small[0].get_weights()])
+    _small[0].set_weights([rng.normal(size=tuple(w.shape)) for w in _small[0].weights])
     return _small[0], rng.normal(size=(16, 6)).astype(np.float32)
 
 

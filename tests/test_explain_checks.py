@@ -17,6 +17,7 @@ from hairtrigger.explain.faithfulness import (
     mean_ranks,
     sanity,
 )
+from hairtrigger.train.checkpoint import to_array, values_of
 from hgq_models import prepare
 
 RNG = np.random.default_rng(5)
@@ -69,7 +70,7 @@ def test_curves_refuse_other_events_and_answers_that_do_not_change(network: Any)
 
 def test_sanity_sees_shuffled_weights_and_gives_them_back(network: Any) -> None:
     x = bits(20)
-    before = [np.array(w) for w in network.get_weights()]
+    before = [to_array(w) for w in network.weights]
 
     def explain(model: Any, inputs: Any, output: Any) -> Explained:
         return light_up(model, inputs, output, orders=4)
@@ -77,7 +78,7 @@ def test_sanity_sees_shuffled_weights_and_gives_them_back(network: Any) -> None:
     steps = sanity(network, x, explain, top=3)
     assert [step.layer for step in steps] == ["out", "hidden"]
     assert steps[-1].agreement is None or steps[-1].agreement.rank[0] < 0.5
-    for kept, now in zip(before, network.get_weights(), strict=True):
+    for kept, now in zip(before, values_of(network.weights), strict=True):
         assert np.array_equal(kept, now)
     # A map that does not look at the weights stays, and that is what the check is for.
     fixed = Explained(RNG.normal(size=x.shape).astype(np.float32), "", "edges")
@@ -86,7 +87,7 @@ def test_sanity_sees_shuffled_weights_and_gives_them_back(network: Any) -> None:
 
 
 def test_sanity_gives_weights_back_after_a_failure(network: Any) -> None:
-    before = [np.array(w) for w in network.get_weights()]
+    before = [to_array(w) for w in network.weights]
     calls: list[int] = []
 
     def failing(model: Any, inputs: Any, output: Any) -> Explained:
@@ -97,7 +98,7 @@ def test_sanity_gives_weights_back_after_a_failure(network: Any) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         sanity(network, bits(3), failing)
-    for kept, now in zip(before, network.get_weights(), strict=True):
+    for kept, now in zip(before, values_of(network.weights), strict=True):
         assert np.array_equal(kept, now)
 
 

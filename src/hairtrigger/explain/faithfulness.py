@@ -21,6 +21,7 @@ from hairtrigger.errors import InputError, UnsupportedError
 from hairtrigger.explain.explained import Explained, Shares, as_baseline
 from hairtrigger.explain.removal import CHUNK_BYTES
 from hairtrigger.explain.subject import Scalar, Subject, as_subject
+from hairtrigger.train.checkpoint import to_array
 
 Estimate = tuple[float, float | None]
 """A mean over events and its standard error, None of a single event."""
@@ -279,12 +280,12 @@ def sanity(
     first = method(keras_model, events, subject.scalar)
     weighted = [layer for layer in keras_model.layers if _weights(layer)]
     rng = np.random.default_rng(seed)
-    kept = {id(v): np.array(v) for layer in weighted for v in _weights(layer)}
+    kept = {id(v): to_array(v) for layer in weighted for v in _weights(layer)}
     steps: list[Layer] = []
     try:
         for layer in reversed(weighted):
             for weight in _weights(layer):
-                weight.assign(rng.permutation(np.array(weight).reshape(-1)).reshape(weight.shape))
+                weight.assign(rng.permutation(to_array(weight).reshape(-1)).reshape(weight.shape))
             if layers is not None and layer.name not in layers:
                 continue
             try:
