@@ -91,7 +91,8 @@ def _exact(subject: Any, events: Any, base: Any, groups: Groups) -> Any:
             found = np.concatenate(
                 [subject.values(flat[at : at + room]) for at in range(0, len(flat), room)]
             ).reshape(len(part), 1 << n)
-            values[np.ix_(part, active)] = found @ weight
+            # Not a matrix product, whose last bit depends on how many events are multiplied.
+            values[np.ix_(part, active)] = (found[:, :, None] * weight).sum(axis=1)
             without[part], answers[part] = found[:, 0], found[:, -1]
     return values, answers, without
 
