@@ -67,12 +67,12 @@ def convolution() -> Any:
 @pytest.fixture(scope="module")
 def quantised() -> tuple[Any, Graph]:
     """A small network of HGQ2 layers on images of bits, and its Graph."""
+    keras = prepare()
     import hgq.layers as q
     from hgq.config import QuantizerConfigScope
 
     from hairtrigger.frontends.hgq import from_hgq
 
-    keras = prepare()
     keras.utils.set_random_seed(3)
     with QuantizerConfigScope(place="all", overflow_mode="SAT", i0=4, f0=4):
         given = keras.Input((3, 8, 1))

@@ -44,10 +44,10 @@ def said(result: Result) -> str:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A quantised network of bits, saved, with events beside it."""
+    keras = prepare()
     import hgq.layers as q
     from hgq.config import QuantizerConfigScope
 
-    keras = prepare()
     keras.utils.set_random_seed(3)
     with QuantizerConfigScope(place="all", overflow_mode="SAT", i0=4, f0=4):
         given = keras.Input((3, 8, 1))
