@@ -104,8 +104,10 @@ def curves(
 ) -> Curves:
     """Deletion and insertion curves (V. Petsiuk, A. Das and K. Saenko, arXiv:1806.07421).
 
-    Order is by falling attribution, so that what raises the output most goes first. Raises
-    `InputError` for a map of other events or fewer than 2 points.
+    What raises the output most goes first. Of an event whose output is below the baseline's, what
+    lowers it most does, and its output is mirrored at the baseline, so that all curves go the same
+    way. Raises `InputError` for a map of other events, fewer than 2 points, or outputs that are all
+    the baseline's.
     """
     subject = as_subject(model, output)
     events = subject.check(inputs)
@@ -120,9 +122,12 @@ def curves(
     steps = np.linspace(0, 1, points)
     rng = np.random.default_rng(seed)
     drawn = rng.random(events.shape, np.float32)
+    dark = float(subject.values(base[None].astype(events.dtype))[0])
+    side = np.where(subject.values(events) >= dark, 1.0, -1.0)
+    worth_of_map = found.values * side.reshape(-1, *[1] * (events.ndim - 1))
     all_values = [
-        _ordered(subject, events, base, worth, steps, insert)
-        for worth in (found.values, drawn)
+        dark + side[:, None] * (_ordered(subject, events, base, worth, steps, insert) - dark)
+        for worth in (worth_of_map, drawn)
         for insert in (False, True)
     ]
     mean = [each.mean(axis=0) for each in all_values]
@@ -130,7 +135,7 @@ def curves(
     height = last - first
     if height == 0:
         raise InputError(
-            "The mean output is that of the baseline: there is nothing to explain.",
+            "All outputs are that of the baseline: there is nothing to explain.",
             "Give events that raise or lower the output.",
         )
     areas = [float(np.trapezoid((curve - first) / height, steps)) for curve in mean]

@@ -52,7 +52,7 @@ def load(paths: Mapping[str, Path]) -> tuple[dict[str, Any], str]:
     for name, path in paths.items():
         model = load_model(path)
         coins = any(isinstance(layer, bernoulli.Toss) for layer in model.layers)
-        found[name] = bernoulli.toss_how(model, "threshold") if coins else model
+        found[name] = bernoulli.toss_how(model, "likelier") if coins else model
     return found, (
         "The chip tosses coins from registers, so it has no answer of one event alone; the network "
         "of coins is explained with its coins replaced by p >= 1/2."

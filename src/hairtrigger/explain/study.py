@@ -39,6 +39,8 @@ COMPARED = 100
 SHUFFLED = 24
 """Events of the sanity check, which explains them once for each layer."""
 ORDERS = 8
+STEPS = 128
+"""Of integrated gradients on a straight path."""
 ORDERS_COMPARED = 4
 
 
@@ -154,7 +156,7 @@ def methods(case: Case, seed: int) -> dict[str, Method]:
         "saliency": saliency,
         "gradient_times_input": lambda m, x, y: gradient_times_input(m, x, y, baseline=base),
         "integrated_gradients": lambda m, x, y: integrated_gradients(
-            m, x, y, baseline=base, steps=32
+            m, x, y, baseline=base, steps=STEPS
         ),
         "smooth_grad": lambda m, x, y: smooth_grad(m, x, y, noise=0.1, samples=8, seed=seed),
         "grad_cam": lambda m, x, y: grad_cam(m, x, y, layer=case.layer, to_image=case.to_image),
