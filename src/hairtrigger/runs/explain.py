@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hairtrigger.errors import InputError, StorageError
+
+# Not only for type checking: `Explanation` is read back by its types. They import no Keras.
+from hairtrigger.explain.case import Answer
+from hairtrigger.explain.study import Checks, MapRow
 from hairtrigger.pipeline import PACKAGE, Stage, Workplace, run_stages, write_whole
 from hairtrigger.progress import Reporter
 from hairtrigger.records import to_text
 from hairtrigger.runs.gather import commit, versions
 
 if TYPE_CHECKING:
-    from hairtrigger.explain.case import Answer, Case, Events
-    from hairtrigger.explain.study import Checks, MapRow
+    from hairtrigger.explain.case import Case, Events
 
 SCHEMA = "hairtrigger-explain/1"
 EVENTS, NOTE, MAPS, MAIN, CHECKS, ANSWERS = (
@@ -217,8 +220,6 @@ def _write(
     """Gather what the stages left into explain.json, .csv and .html."""
     import numpy as np
 
-    from hairtrigger.explain.case import Answer
-    from hairtrigger.explain.study import Checks, MapRow
     from hairtrigger.records import from_json, read_record
     from hairtrigger.report.explain import render
 
