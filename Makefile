@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo muon tau3mu supernova test lint bench peers hepinfo slow clean requirements
+.PHONY: help setup demo muon strips tau3mu supernova test lint bench peers hepinfo slow clean requirements
 
 help:
 	@echo "make demo   simulate, train, compile to Verilog, verify and report"
 	@echo "make muon   the muon study as docs/studies/muon.md shows it (three hours; run again to go on)"
+	@echo "make strips the strips study as docs/studies/strips.md shows it (an hour or two; run again to go on)"
 	@echo "make tau3mu the tau3mu study as docs/studies/tau3mu.md shows it (hours; run again to go on)"
 	@echo "make supernova  the supernova study at its full size (hours; run again to go on)"
 	@echo "make test   all quick tests"
@@ -42,6 +43,11 @@ muon: setup
 		$(BIN)/hairtrigger run $$study --preset demo && \
 		$(BIN)/hairtrigger report runs/$$study-demo-1 --document docs/studies/$$study.md || exit 1; \
 	done
+
+strips: setup
+	$(BIN)/hairtrigger run strips --preset paper
+	$(BIN)/hairtrigger report runs/strips-paper-1 --document docs/studies/strips.md \
+		--with runs/strips-paper-1
 
 tau3mu: setup
 	$(BIN)/hairtrigger run tau3mu --preset paper --clock 200MHz
@@ -82,7 +88,7 @@ peers: .venv-peers/.ready
 hepinfo: .venv-hepinfo/.ready
 
 # Those that need nothing but this environment; the rest say what they need (--help).
-BENCHMARKS := coins compile_time fold rpc_rate rpc_validation tau3mu_chip
+BENCHMARKS := coins compile_time fold rpc_rate rpc_validation strips_validation tau3mu_chip
 
 bench: setup
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -29,7 +29,9 @@ from hairtrigger.cli.told import (
 
 
 def run(
-    study: Annotated[str, typer.Argument(help="Name of the study: muon, tau3mu.")],
+    study: Annotated[
+        str, typer.Argument(help="Name of the study: muon, strips, tau3mu, supernova.")
+    ],
     preset: Annotated[
         str,
         typer.Option(

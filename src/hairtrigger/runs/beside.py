@@ -17,6 +17,7 @@ from hairtrigger.report.goals import judged
 from hairtrigger.report.page import estimate
 from hairtrigger.runs.baseline import BASELINE, BaselineRun
 from hairtrigger.runs.compare import COMPARE, Comparison, Spread, spread_text
+from hairtrigger.runs.strips_tracks import FILES as TRACKS_FILES
 from hairtrigger.runs.supernova_chain import CHAIN, ChainRecord, chain_text
 from hairtrigger.runs.supernova_judge import PERFORMANCE
 from hairtrigger.runs.sweep import SWEEP, Swept
@@ -34,16 +35,19 @@ from hairtrigger.studies.tau3mu_goals import BLIND_GOALS
 
 def sections(folders: Sequence[Path]) -> tuple[Section, ...]:
     """A section for each folder, in their order. Raises StorageError for a folder of none."""
-    return tuple(_section(folder) for folder in folders)
+    return tuple(section for folder in folders for section in _sections(folder))
 
 
-def _section(folder: Path) -> Section:
+def _sections(folder: Path) -> tuple[Section, ...]:
+    if (folder / TRACKS_FILES[0]).exists():
+        return (_clusters(folder), _tracks(folder), _engines(folder))
     for name, make in MAKERS:
         if (folder / f"{name}.json").exists():
-            return make(folder)
+            return (make(folder),)
     raise StorageError(
         f"{folder} holds no finished comparison, sweep, baseline or trade-off",
-        "give the folder of hairtrigger compare, sweep or baseline, or of a run of tau3mu",
+        "give the folder of hairtrigger compare, sweep or baseline, or of a run of tau3mu, "
+        "supernova or strips",
     )
 
 
@@ -177,6 +181,39 @@ def _performed(folder: Path) -> Section:
     picture = (folder / f"{PERFORMANCE}.svg").read_text(encoding="utf-8")
     title = "The whole chain, and beside conventional triggers"
     return Section(PERFORMANCE, title, text, picture, record)
+
+
+def _clusters(folder: Path) -> Section:
+    from hairtrigger.report.strips import StripsPerformance, performance_text
+
+    found = read_record(StripsPerformance, folder / f"{PERFORMANCE}.json")
+    text = performance_text(found) + f"\n\n{_source(found.commit, found.versions)}"
+    picture = (folder / f"{PERFORMANCE}.svg").read_text(encoding="utf-8")
+    return Section("clusters", "Clusters", text, picture, dataclasses.asdict(found))
+
+
+def _engines(folder: Path) -> Section:
+    from hairtrigger.runs import strips_engines as engines
+
+    records = (
+        read_record(engines.CSimulation, folder / engines.C_SIMULATION),
+        read_record(engines.Timings, folder / engines.TIMING),
+        read_record(engines.Accelerators, folder / engines.ACCELERATORS),
+    )
+    record = {
+        name: dataclasses.asdict(one) for name, one in zip(engines.FILES, records, strict=True)
+    }
+    text = engines.engines_text(*records)
+    return Section("engines", "HLS, processor, GPU and DPU", text, None, record)
+
+
+def _tracks(folder: Path) -> Section:
+    from hairtrigger.report.strips_tracks import TracksPerformance, tracks_text
+
+    found = read_record(TracksPerformance, folder / TRACKS_FILES[0])
+    text = tracks_text(found) + f"\n\n{_source(found.commit, found.versions)}"
+    picture = (folder / TRACKS_FILES[1]).read_text(encoding="utf-8")
+    return Section("tracks", "Tracks", text, picture, dataclasses.asdict(found))
 
 
 TUNING_HEAD = ("method", "trials", "at strengths", "first", "best", "best at each", "recipe")

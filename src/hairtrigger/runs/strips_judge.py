@@ -24,21 +24,20 @@ if TYPE_CHECKING:
 PERFORMANCE = "performance"
 FILES = tuple(f"{PERFORMANCE}.{suffix}" for suffix in ("json", "svg"))
 LIKELIHOOD = "likelihood"
+TRACKS = "tracks_performance"
 SOURCES = (
     *("fixed.py", "graph", "engines.py", "backends", "cpp", "frontends", "metrics.py"),
     *("records.py", "report", "runs/strips.py", "runs/strips_judge.py", "runs/learn.py"),
+    "runs/strips_engines.py",
     *("studies/strips.py", "studies/strips_metrics.py", "studies/strips_rivals.py"),
-    "studies/strips_samples.py",
+    *("studies/strips_samples.py", "runs/strips_tracks.py"),
 )
 PACKAGES = ("numpy", "keras", "jax", "matplotlib")
 
 
 def judge_stages(preset: StripsPreset, seed: int) -> tuple[Stage, Stage]:
     """Stage ``performance``, which judges, and ``evaluate``, which makes the report's rows."""
-    from hairtrigger.runs.strips import fixed_name
-    from hairtrigger.studies.strips import BITS
-
-    networks = ("float", *(fixed_name(bits) for bits in BITS), "student")
+    networks = tuple(network_names())
 
     def perform(at: Workplace) -> None:
         _perform(at, preset, seed)
@@ -62,7 +61,7 @@ def judge_stages(preset: StripsPreset, seed: int) -> tuple[Stage, Stage]:
             "Gather the figures",
             evaluate,
             settings,
-            (PERFORMANCE, *networks, "verify", "build", "c_simulation"),
+            (PERFORMANCE, TRACKS, *networks, "verify", "build", "c_simulation", "timing"),
             SOURCES,
             PACKAGES,
         ),
@@ -73,11 +72,11 @@ def network_names() -> dict[str, str]:
     """Stages that train a network, and what people call them; the chip's comes last."""
     from hairtrigger.report.strips import CHIP
     from hairtrigger.report.strips_rows import FLOAT
-    from hairtrigger.runs.strips import fixed_name
+    from hairtrigger.runs.strips import INT8, fixed_name
     from hairtrigger.studies.strips import BITS
 
     fixed = {fixed_name(bits): f"{bits} bits" for bits in BITS}
-    return {"float": FLOAT, **fixed, "student": CHIP}
+    return {"float": FLOAT, **fixed, INT8: "int8 by tensor", "student": CHIP}
 
 
 def _perform(at: Workplace, preset: StripsPreset, seed: int) -> None:
@@ -211,14 +210,15 @@ def _evaluate(at: Workplace, preset: StripsPreset, seed: int) -> None:
     for stage, name in network_names().items():
         one = read_record(Learned, at.inputs[stage] / LEARNED)
         learned[name] = (one.weights, one.history)
-    made = rows.evaluation(found, learned, sources(preset, seed), _chip_rows(at.inputs))
+    extra = [*_chip_rows(at.inputs), *_track_rows(at.inputs)]
+    made = rows.evaluation(found, learned, sources(preset, seed), extra)
     (at.folder / EVALUATION).write_text(to_text(made), encoding="utf-8")
 
 
 def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
     """What only the chip has: clocks, and how far all engines agree."""
     from hairtrigger.report.summary import Chip, Estimate, Proof, Row
-    from hairtrigger.runs.strips import C_SIMULATION, CSimulation
+    from hairtrigger.runs.strips_engines import C_SIMULATION, TIMING, CSimulation, Timings
 
     chip = read_record(Chip, inputs["build"] / "chip.json")
     proof = read_record(Proof, inputs["verify"] / "proof.json")
@@ -227,8 +227,18 @@ def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
     events = min(proof.events, simulated.events)
     engines = ", ".join((*(e.engine for e in proof.engines), f"{simulated.backend} C simulation"))
 
-    def row(key: str, label: str, how: str, better: str, value: float, n: int) -> Row:
-        return Row(key, label, how, "", better, False, (Estimate(value, value, value, n),))
+    timed = read_record(Timings, inputs["timing"] / TIMING)
+    cpp, onnx = timed.engines
+    how_timed = (
+        f"a call from Python, median of {cpp.calls:,}; {cpp.floor_ns / 1000:.2g} us of it compute "
+        f"nothing; load {timed.busy:.1f} a processor"
+    )
+    ratio = cpp.p50_ns / onnx.p50_ns
+
+    def row(
+        key: str, label: str, how: str, better: str, value: float, n: int, unit: str = ""
+    ) -> Row:
+        return Row(key, label, how, unit, better, False, (Estimate(value, value, value, n),))
 
     return [
         row("compared", "clusters that all engines were compared on", engines, "high", events, 1),
@@ -236,4 +246,34 @@ def _chip_rows(inputs: Mapping[str, Path]) -> list[Row]:
         row(
             "interval_clocks", "clocks from cluster to cluster", "", "low", chip.interval_clocks, 1
         ),
+        row("cpu_us", "generated C++, one cluster", how_timed, "low", cpp.p50_ns / 1000, 1, "us"),
+        row("cpu_ratio", "the same over ONNX Runtime's", onnx.words, "low", ratio, 1),
     ]
+
+
+TRACK_KEYS = {"CNN, chip": "tracks", "RNN, chip": "rnn_tracks"}
+"""Methods of the other half whose figures at `CUT_RATE` are rows, by what their keys begin with."""
+
+
+def _track_rows(inputs: Mapping[str, Path]) -> list[Row]:
+    """Tracks at the background that the goals name; their own section has the rest."""
+    from hairtrigger.report.strips_tracks import TracksPerformance
+    from hairtrigger.report.summary import Row
+    from hairtrigger.runs.strips_tracks import FILES as TRACK_FILES
+    from hairtrigger.studies.strips_tracks import CUT_RATE
+
+    found = read_record(TracksPerformance, inputs[TRACKS] / TRACK_FILES[0])
+    rows: list[Row] = []
+    for method in found.methods:
+        if method.name not in TRACK_KEYS:
+            continue
+        key = TRACK_KEYS[method.name]
+        (at,) = (p for p in method.points if p.rate_khz_cm2 == CUT_RATE)
+        how = f"{method.name}, {CUT_RATE:g} kHz/cm2"
+        for name, label, better, value in (
+            (f"{key}_15", "tracks found", "high", at.efficiency),
+            (f"{key}_right_15", "tracks found at the right place", "high", at.right),
+            (f"{key}_fakes_15", "fake tracks", "low", at.fakes),
+        ):
+            rows.append(Row(name, label, how, "", better, False, (value,)))
+    return rows

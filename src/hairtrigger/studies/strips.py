@@ -80,13 +80,13 @@ class StripsPreset:
     batch: int = 512
     float_rate: float = 4e-3
     student_rate: float = 2e-3
-    beta: tuple[float, float] = (1e-8, 2e-6)
+    beta: tuple[float, float] = (1e-8, 4e-7)
     hidden: tuple[int, int, int] = (96, 48, 32)
 
 
 SMOKE = StripsPreset("smoke", 4096, 1024, 512, 2048, 2, 1, 2, 512, 512, hidden=(8, 8, 8))
-DEMO = StripsPreset("demo", 100_000, 8192, 8192, 32_768, 20, 6, 16, 20_000, 20_000)
-PAPER = StripsPreset("paper", 600_000, 20_000, 40_000, 200_000, 30, 10, 30, 100_000, 100_000)
+DEMO = StripsPreset("demo", 100_000, 8192, 8192, 32_768, 20, 10, 16, 20_000, 20_000)
+PAPER = StripsPreset("paper", 400_000, 20_000, 40_000, 200_000, 30, 30, 40, 100_000, 100_000)
 PRESETS = (SMOKE, DEMO, PAPER)
 
 
@@ -170,11 +170,13 @@ def train_fixed(
     validation: Candidates,
     seed: int,
     *,
+    by_tensor: bool = False,
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
-    """The network with ``bits`` bits for every weight and value, from a float one, retrained."""
-    model = _seeded(networks.build_fixed, preset, seed)
+    """The network with ``bits`` bits for every weight and value, from a float one, retrained;
+    ``by_tensor``: with one binary point a tensor, as GPUs and DPUs want it."""
+    model = _seeded(networks.build_int8 if by_tensor else networks.build_fixed, preset, seed)
     networks.start_from_float(start, model, inputs(train.select(slice(0, 20_000))), bits)
     settings = FitSettings(preset.quantised_epochs, preset.batch, preset.student_rate, seed)
     what = f"train with {bits} bits"

@@ -19,6 +19,9 @@ from hairtrigger.train.checkpoint import to_array
 LAYERS = ("hidden1", "hidden2", "hidden3", "out")
 FIRST_BITS = {"hidden1": (0, 8), "hidden2": (3, 6), "hidden3": (3, 6), "out": (4, 6)}
 """Integer and fraction bits of what a layer reads when training begins."""
+INPUT_BITS = 8
+"""Fewest bits of charges, times and angle: fewer for weights and values do not change what the
+detector sends."""
 WEIGHT_BITS = (2, 7)
 """Integer and fraction bits of weights when training begins."""
 
@@ -53,22 +56,43 @@ def build_student(features: int, outputs: int, hidden: tuple[int, int, int]) -> 
 
 def build_fixed(features: int, outputs: int, hidden: tuple[int, int, int]) -> Any:
     """The network with as many bits for every weight and value; `start_from_float` says how many.
+    What the detector sends has `INPUT_BITS` at least.
 
     Each value and each unit's weights have a binary point of their own, which costs nothing in a
     chip.
     """
+    lane = {**_modes(), "trainable": False}
+    weights = {"homogeneous_axis": None, "heterogeneous_axis": (-1,)}
+    return _fixed("fixed", features, outputs, hidden, lane, weights)
+
+
+def build_int8(features: int, outputs: int, hidden: tuple[int, int, int]) -> Any:
+    """The network as GPUs and DPUs have it: 8 bits with one binary point a tensor, 7 for values,
+    which are not negative; halves are rounded to even."""
+    one = {"homogeneous_axis": None, "heterogeneous_axis": ()}
+    lane = {**_modes(), "round_mode": "RND_CONV", "trainable": False, **one}
+    return _fixed("int8", features, outputs, hidden, lane, one)
+
+
+def _fixed(
+    name: str,
+    features: int,
+    outputs: int,
+    hidden: tuple[int, int, int],
+    lane_form: dict[str, Any],
+    weight_axes: dict[str, Any],
+) -> Any:
     import_keras()
     from hgq.quantizer import QuantizerConfig
 
-    def lane(name: str) -> Any:
-        return QuantizerConfig("kif", "datalane", i0=2, f0=6, trainable=False, **_modes())
+    def lane(_: str) -> Any:
+        return QuantizerConfig("kif", "datalane", i0=2, f0=6, **lane_form)
 
-    def weights(name: str) -> Any:
+    def weights(_: str) -> Any:
         form = {"overflow_mode": "SAT", "round_mode": "RND", "k0": True, "i0": 2, "f0": 6}
-        axes = {"homogeneous_axis": None, "heterogeneous_axis": (-1,)}
-        return QuantizerConfig("kif", "weight", trainable=False, **form, **axes)
+        return QuantizerConfig("kif", "weight", trainable=False, **form, **weight_axes)
 
-    return _network("fixed", features, outputs, hidden, _quantised(lane, weights))
+    return _network(name, features, outputs, hidden, _quantised(lane, weights))
 
 
 def _modes() -> dict[str, Any]:
@@ -109,9 +133,10 @@ def start_from_float(
 ) -> None:
     """Set the weights of a network for the chip to those of a float one.
 
-    ``bits``: of every weight and value, for `build_fixed`; each point stands where the mean squared
-    error is least, on what the float network has for ``inputs`` (n, features). A student's values
-    saturate at what covers all of them. Raises `InputError` for bits outside 2 to 16.
+    ``bits``: of every weight and value, for `build_fixed` and `build_int8` (8); each point stands
+    where the mean squared error is least, on what the float network has for ``inputs`` (n,
+    features). A student's values saturate at what covers all of them. Raises `InputError` for bits
+    outside 2 to 16.
     """
     if bits is not None and not 2 <= bits <= 16:
         raise InputError(f"bits = {bits!r}.", "Give 2 to 16.")
@@ -122,14 +147,20 @@ def start_from_float(
             weights = to_array(getattr(start, part))
             getattr(layer, part).assign(weights)
             if bits is not None:
-                _set(quantizer, best_integer(np.atleast_2d(weights), bits, signed=True), bits - 1)
+                _set(quantizer, np.atleast_2d(weights), bits, signed=True)
         if bits is not None:
-            _set(layer.iq, best_integer(values[name], bits, signed=False), bits)
+            _set(layer.iq, values[name], _value_bits(target, name, bits), signed=False)
         elif name != LAYERS[0]:
             largest = max(float(values[name].max()), 2.0**-6)
             inner = layer.iq.quantizer
             whole = np.full(inner._i.shape, math.ceil(math.log2(largest)), dtype=np.float32)
             inner._i.assign(whole)
+
+
+def _value_bits(target: Any, layer: str, bits: int) -> int:
+    if target.name == "int8":
+        return bits - 1  # int8 keeps one for the sign that no value has
+    return max(bits, INPUT_BITS) if layer == LAYERS[0] else bits
 
 
 _CANDIDATES = 6
@@ -152,10 +183,14 @@ def best_integer(values: NDArray[Any], bits: int, signed: bool) -> NDArray[np.in
     return np.where(largest > 0, best, 0)
 
 
-def _set(quantizer: Any, integer: NDArray[np.int64], magnitude: int) -> None:
-    """Give a quantizer ``magnitude`` bits beside the sign, ``integer`` of them whole."""
+def _set(quantizer: Any, values: NDArray[Any], bits: int, signed: bool) -> None:
+    """Give a quantizer ``bits`` bits, the point where it is best for ``values`` (n, columns)."""
     inner = quantizer.quantizer
-    for variable, value in ((inner._i, integer), (inner._f, magnitude - integer)):
+    by_tensor = math.prod(inner._i.shape) == 1
+    columns = values.reshape(-1, 1) if by_tensor else values
+    integer = best_integer(columns, bits, signed)
+    fraction = bits - int(signed) - integer
+    for variable, value in ((inner._i, integer), (inner._f, fraction)):
         variable.assign(np.broadcast_to(value, variable.shape).astype(np.float32))
 
 
