@@ -4,114 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.detectors import rpc
-from hairtrigger.engines import run
 from hairtrigger.errors import InputError
 from hairtrigger.explain.case import Answer, Asked, Case, Events
 from hairtrigger.explain.explained import Explained
-from hairtrigger.explain.groups import Groups, by_axis
-from hairtrigger.explain.load import CHIP
+from hairtrigger.explain.questions_muon_events import (
+    GROUPS,
+    ROWS,
+    SCALAR,
+    SHAPE,
+    accepted,
+    files,
+    predictions,
+    single_muons,
+    station,
+)
+from hairtrigger.explain.questions_muon_fakes import fakes
 from hairtrigger.explain.removal import light_up
-from hairtrigger.explain.shapley import shapley
-from hairtrigger.explain.subject import Scalar
-from hairtrigger.graph import Graph
-from hairtrigger.metrics import Fraction, fraction_of
-from hairtrigger.studies.muon import STUDY, TASK, TEST_RATE
-from hairtrigger.studies.muon_metrics import TRIGGER_GEV, MuonPrediction, muon_metrics
-from hairtrigger.studies.muon_task import decode
-from hairtrigger.train import predict
+from hairtrigger.studies.muon import STUDY, TEST_RATE
+from hairtrigger.studies.muon_metrics import TRIGGER_GEV, muon_metrics
 
-ROWS = ("BI 1", "BI 2", "BI 3", "BM1 1", "BM1 2", "BM2 1", "BM2 2", "BO 1", "BO 2")
-STATIONS = ("BI", "BI", "BI", "BM1", "BM1", "BM2", "BM2", "BO", "BO")
-SHAPE = (TASK.rows, TASK.config().strips, 1)
-GROUPS: Groups = by_axis(SHAPE, 0, STATIONS)
-SCALAR = Scalar.head(STUDY.heads, "pt")
 SHIFTS = (-3, -2, -1, 0, 1, 2, 3)
-NOISE_RATE = 300.0
-"""Background [Hz/cm2] of the images whose fakes are looked at: the hottest place."""
-FAKE_IMAGES = 100_000
 TESTED = 20_000
 PT_BINS = ((5.0, 10.0), (10.0, 15.0), (15.0, 30.0))
-
-
-def files(folder: Path | None) -> dict[str, Path]:
-    """The networks of a run folder, or the trained student that comes with the study."""
-    if folder is None:
-        return {"quantised student": Path(rpc.__file__).parents[1] / "studies/trained/muon.keras"}
-    stages = folder / "stages"
-    found = {
-        "teacher": stages / "teacher/model.keras",
-        "float student": stages / "float_student/model.keras",
-        "quantised student": stages / "student/model.keras",
-        CHIP: stages / "convert/graph.txt",
-    }
-    return {name: path for name, path in found.items() if path.exists()}
-
-
-def predictions(network: Any, images: NDArray[np.uint8]) -> MuonPrediction:
-    """What a network or Graph says of images (events, rows, strips) or (events, *SHAPE)."""
-    inputs = images.reshape(len(images), *SHAPE)
-    if isinstance(network, Graph):
-        outputs = run(network, inputs).values[0].reshape(len(inputs), -1)
-    else:
-        outputs = predict(network, inputs)
-    return decode(outputs)
-
-
-def single_muons(count: int, seed: int, rate: float = TEST_RATE, **changes: Any) -> rpc.RpcEvents:
-    """Images of one muon each, with the truth of which hits are its."""
-    config = TASK.config(noise_rate_hz_cm2=rate, **changes)
-    return rpc.simulate(count, seed=seed, config=config, muons=1, with_signal=True)
-
-
-def accepted(network: Any, count: int, seed: int, folder: Path | None = None) -> Events:
-    """``count`` images of one muon of at least 15 GeV that the network puts at 15 GeV or more.
-
-    Raises `InputError` where so few are accepted that they would not come together.
-    """
-    del folder
-    images: list[NDArray[np.uint8]] = []
-    signals: list[NDArray[np.uint8]] = []
-    captions: list[str] = []
-    tried = 0
-    for block in range(64):
-        # Half of all single muons are above 15 GeV; nearly all of them are accepted.
-        events = single_muons(max(256, 2 * count), seed + 1000 * block)
-        tried += len(events)
-        hard = np.flatnonzero(events.truth["pt"][:, 0] >= TRIGGER_GEV)
-        said = predictions(network, events.unpacked(hard))
-        chosen = hard[said.pt >= TRIGGER_GEV]
-        images.append(events.unpacked(chosen))
-        signals.append(rpc.unpack(events.signal[chosen]))
-        for event, pt in zip(chosen, said.pt[said.pt >= TRIGGER_GEV], strict=True):
-            true = events.truth[event]
-            captions.append(
-                f"true pT {true['pt'][0]:.1f} GeV, predicted {pt:.1f} GeV, "
-                f"eta {true['eta'][0]:.2f}, charge {true['charge'][0]:+d}"
-            )
-        if len(captions) >= count:
-            break
-    else:
-        raise InputError(
-            f"Only {len(captions)} of {tried} muons were accepted.",
-            "Explain a trained network, or ask for fewer events.",
-        )
-    return Events(
-        np.concatenate(images)[:count, ..., None],
-        "images of one muon of 15 GeV or more at "
-        f"{TEST_RATE:.0f} Hz/cm2 that the network puts at 15 GeV or more",
-        np.concatenate(signals)[:count, ..., None],
-        tuple(captions[:count]),
-    )
-
-
-# --- the questions -------------------------------------------------------------------------------
 
 
 def hit_shares(found: Explained, events: Events) -> Answer:
@@ -127,7 +47,7 @@ def hit_shares(found: Explained, events: Events) -> Answer:
     error = shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 0.0
     rows: list[tuple[str | float | None, ...]] = []
     for name in (*GROUPS.names, "all"):
-        where = np.ones(SHAPE, bool) if name == "all" else _station(name)
+        where = np.ones(SHAPE, bool) if name == "all" else station(name)
         on, off = lit & own & where, lit & ~own & where
         rows.append(
             (
@@ -159,10 +79,6 @@ def hit_shares(found: Explained, events: Events) -> Answer:
     )
 
 
-def _station(name: str) -> NDArray[np.bool_]:
-    return np.asarray(GROUPS.labels == GROUPS.names.index(name))
-
-
 def dropped_stations(network: Any, seed: int, count: int = TESTED) -> Answer:
     """What the trigger loses with a station dark: efficiency, charge, spread."""
     events = single_muons(count, seed)
@@ -172,7 +88,7 @@ def dropped_stations(network: Any, seed: int, count: int = TESTED) -> Answer:
     for name in ("none", *GROUPS.names):
         seen = images.copy()
         if name != "none":
-            seen[:, _station(name)[:, 0, 0]] = 0
+            seen[:, station(name)[:, 0, 0]] = 0
         made = muon_metrics(predictions(network, seen), events.truth)
         numbers = (made.efficiency.value, made.charge.value, made.spread.value, made.eta.value)
         rows.append((name, *numbers))
@@ -204,8 +120,8 @@ def moved_outermost(network: Any, seed: int, count: int = TESTED) -> Answer:
     truth = events.truth
     pt, charge = truth["pt"][:, 0].astype(np.float64), truth["charge"][:, 0].astype(np.float64)
     strips = np.arange(own.shape[2])
-    centres = np.stack([_centres(own[:, _station(n)[:, 0, 0]], strips) for n in GROUPS.names], 1)
-    outer = own[:, _station("BO")[:, 0, 0]]
+    centres = np.stack([_centres(own[:, station(n)[:, 0, 0]], strips) for n in GROUPS.names], 1)
+    outer = own[:, station("BO")[:, 0, 0]]
     edge = max(abs(s) for s in SHIFTS)
     inside = ~(outer[..., :edge].any(axis=(1, 2)) | outer[..., -edge:].any(axis=(1, 2)))
     rows: list[tuple[str | float | None, ...]] = []
@@ -220,7 +136,7 @@ def moved_outermost(network: Any, seed: int, count: int = TESTED) -> Answer:
         said = []
         for shift in SHIFTS:
             moved = own[mine].copy()
-            moved[:, _station("BO")[:, 0, 0]] = np.roll(outer[mine], shift, axis=2)
+            moved[:, station("BO")[:, 0, 0]] = np.roll(outer[mine], shift, axis=2)
             made = predictions(network, moved)
             said.append(made.charge / made.pt)
         table = np.array(said)
@@ -279,99 +195,6 @@ def _strip_worth(centres: NDArray[np.float64], wanted: NDArray[np.float64]) -> N
     return np.asarray(place @ found[3 * (away.shape[1] - 1) : 3 * away.shape[1]])
 
 
-def fakes(network: Any, seed: int, count: int = FAKE_IMAGES, orders: int = 8) -> Answer:
-    """Noise-only images that pass 15 GeV: which stations' noise makes them, and how many hits."""
-    config = TASK.config(noise_rate_hz_cm2=NOISE_RATE)
-    found: list[NDArray[np.uint8]] = []
-    ordinary = np.zeros(len(GROUPS))
-    step = 8192
-    for start in range(0, count, step):
-        size = min(step, count - start)
-        events = rpc.simulate(size, seed=seed, config=config, muons=0, start=start)
-        images = events.unpacked()
-        passed = predictions(network, images).pt > TRIGGER_GEV
-        found.append(images[passed])
-        ordinary += _by_station(images).sum(axis=0)
-    images = np.concatenate(found)
-    rate: Fraction = fraction_of(np.arange(count) < len(images))
-    figures: dict[str, float | None] = {"fakes": float(len(images)), "images": float(count)}
-    figures |= {"share": rate.value, "share_low": rate.low, "share_high": rate.high}
-    rows: list[tuple[str | float | None, ...]] = []
-    if len(images):
-        inputs = images[..., None]
-        worth = shapley(network, inputs, GROUPS, SCALAR)
-        map_ = light_up(network, inputs, SCALAR, orders=orders, seed=seed)
-        alone, needed = _needed(network, images, map_)
-        hits = _by_station(images).mean(axis=0)
-        clustered = _by_station(_in_clusters(images)).mean(axis=0)
-        for n, name in enumerate(GROUPS.names):
-            rows.append(
-                (
-                    *(name, float(hits[n]), float(ordinary[n] / count), float(clustered[n])),
-                    float(worth.values[:, n].mean()),
-                    float(_by_station(needed)[:, n].mean()),
-                    float((_by_station(needed)[:, n] > 0).mean()),
-                )
-            )
-        figures["hits_needed"] = float(alone.mean())
-        figures["all_four_stations"] = float((_by_station(needed) > 0).all(axis=1).mean())
-        figures["three_stations"] = float(((_by_station(needed) > 0).sum(axis=1) == 3).mean())
-    return Answer(
-        "fakes",
-        "What makes the fakes?",
-        f"{len(images)} of {count:,} noise-only images at {NOISE_RATE:.0f} Hz/cm2 are predicted "
-        "over 15 GeV. Needed: the fewest hits, most important first by the map, that alone on a "
-        "dark image pass as well. Share: exact Shapley value of the station's hits, in log2(pT).",
-        (
-            *(
-                "station",
-                "hits in a fake",
-                "hits in any noise image",
-                "with a neighbour, in a fake",
-            ),
-            *("share of log2(pT)", "needed hits", "fakes that need it"),
-        ),
-        tuple(rows),
-        figures,
-    )
-
-
-def _by_station(images: NDArray[Any]) -> NDArray[np.int64]:
-    """Hits in each station: images (events, rows, strips) to (events, stations)."""
-    rows = images.sum(axis=2, dtype=np.int64)
-    labels = GROUPS.labels[:, 0, 0]
-    return np.stack([rows[:, labels == n].sum(axis=1) for n in range(len(GROUPS))], axis=1)
-
-
-def _in_clusters(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The hits that have a hit beside them in the same row."""
-    padded = np.pad(images, ((0, 0), (0, 0), (1, 1)))
-    return images & (padded[..., :-2] | padded[..., 2:])
-
-
-def _needed(
-    network: Any, images: NDArray[np.uint8], found: Explained
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """How many hits, most important first, pass alone, and these hits as images."""
-    flat = images.reshape(len(images), -1)
-    worth = np.where(flat == 1, found.values.reshape(len(flat), -1), -np.inf)
-    order = np.argsort(-worth, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(flat.shape[1])[None], axis=1)
-    least = np.full(len(flat), int(flat.sum(axis=1).max()))
-    kept = flat.copy()
-    waiting = np.arange(len(flat))
-    for number in range(1, int(flat.sum(axis=1).max()) + 1):
-        shown = np.where(rank[waiting] < number, flat[waiting], 0).astype(np.uint8)
-        passed = predictions(network, shown.reshape(len(shown), *images.shape[1:])).pt > TRIGGER_GEV
-        least[waiting[passed]] = number
-        kept[waiting[passed]] = shown[passed]
-        waiting = waiting[~passed]
-        if not len(waiting):
-            break
-    return least, kept.reshape(images.shape)
-
-
 def swept_noise(
     network: Any,
     seed: int,
@@ -384,7 +207,7 @@ def swept_noise(
     own = rpc.unpack(events.signal)
     strips = np.arange(own.shape[2])
     hard = events.truth["pt"][:, 0] >= TRIGGER_GEV
-    centres = {n: _centres(own[:, _station(n)[:, 0, 0]], strips) for n in GROUPS.names}
+    centres = {n: _centres(own[:, station(n)[:, 0, 0]], strips) for n in GROUPS.names}
     reach = max(abs(d) for d in distances) + width
     fine = hard.copy()
     for where in centres.values():
@@ -397,7 +220,7 @@ def swept_noise(
         for name in GROUPS.names:
             noisy = own.copy()
             # The whole station does not fire: noise comes in one layer.
-            row = int(np.flatnonzero(_station(name)[:, 0, 0])[0])
+            row = int(np.flatnonzero(station(name)[:, 0, 0])[0])
             first = np.rint(centres[name][fine]).astype(int) + distance - width // 2
             for extra in range(width):
                 noisy[np.arange(len(own)), row, first + extra] = 1

@@ -305,7 +305,7 @@ def _read_events(folder: Path, found: Found) -> Events:
 def _sources(study: str) -> list[str]:
     """The files of explain without other studies' questions, and the study's own."""
     names = [path.name for path in sorted((PACKAGE / "explain").glob("*.py"))]
-    kept = [n for n in names if not n.startswith(QUESTIONS) or n == f"{QUESTIONS}{study}.py"]
+    kept = [n for n in names if not n.startswith(QUESTIONS) or n.startswith(f"{QUESTIONS}{study}")]
     own = sorted((PACKAGE / "studies").glob(f"{study}*.py"))
     return [f"explain/{name}" for name in kept] + [f"studies/{path.name}" for path in own]
 
