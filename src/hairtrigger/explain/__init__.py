@@ -1,0 +1,1 @@
+"""What a network decides by, and what it can do without."""
