@@ -9,6 +9,7 @@ import typer
 from hairtrigger import __version__
 from hairtrigger.cli import hls, runs, tools
 from hairtrigger.cli.bench import bench
+from hairtrigger.cli.simplify import simplify
 from hairtrigger.cli.stream import stream
 from hairtrigger.cli.told import INTERRUPTED
 
@@ -52,6 +53,7 @@ app.command()(runs.verify)
 app.command()(runs.sweep)
 app.command()(runs.compare)
 app.command()(runs.baseline)
+app.command()(simplify)
 app.command()(runs.report)
 app.command()(stream)
 app.command()(tools.fuzz)

@@ -8,6 +8,7 @@ estimated (`hairtrigger.explain.cost`).
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -175,22 +176,21 @@ def worths(
     interval: int = 1,
     scale: float = 1.0,
     output: int = 0,
-    before: Sequence[Cut] = (),
     tell: Callable[[int, int], None] | None = None,
 ) -> tuple[Worth, ...]:
-    """What each cut does by itself, beside those ``before``; the least harm for a LUT first.
+    """What each cut does by itself; the least harm for a LUT first.
 
     ``scale``: calibration of the estimate; ``output``: which number of the first output. A cut that
     the Graph refuses (a register that would change its type) is left out.
     """
-    graph = cut(probe.graph, before)
+    graph = probe.graph
     start = probe.outputs(graph)[0].reshape(-1, _size(graph))[:, output]
     spread = float(start.std()) or 1.0
-    cost = _simplified_cost(graph, interval)
+    cost = sum(lut_estimate(graph, interval))
     found: list[Worth] = []
     for done, one in enumerate(cuts):
         try:
-            changed = cut(probe.graph, [*before, one])
+            changed = cut(graph, [one])
         except GraphError:
             continue
         said = probe.outputs(changed)[0].reshape(-1, _size(graph))[:, output]
@@ -198,7 +198,7 @@ def worths(
             Worth(
                 one,
                 graph.nodes[one.place].label,
-                scale * (cost - _simplified_cost(changed, interval)),
+                scale * (cost - sum(lut_estimate(changed, interval))),
                 float(np.abs(said - start).mean()) / spread,
             )
         )
@@ -211,80 +211,88 @@ def _size(graph: Graph) -> int:
     return graph.output_types[0].size
 
 
-def _simplified_cost(graph: Graph, interval: int) -> float:
-    return sum(lut_estimate(graph, interval))
-
-
 def _price(worth: Worth) -> tuple[float, float]:
     """Harm for a LUT; what saves none goes last."""
     return (worth.harm / worth.lut if worth.lut > 0 else np.inf, -worth.lut)
 
 
 @dataclass(frozen=True)
+class Point:
+    """The first ``count`` cuts of a path: the share of the estimated LUTs that is ``left``, and the
+    measured ``harm``."""
+
+    count: int
+    left: float
+    harm: float
+
+
+@dataclass(frozen=True)
 class Path:
-    """Cuts in the order in which they were made, with the estimated LUTs ``left`` and the ``harm``
-    after each, as a share of the Graph without cuts and in the output's standard deviation."""
+    """Cuts in the order in which they are made, and points on the way."""
 
     cuts: tuple[Cut, ...]
-    left: tuple[float, ...]
-    harm: tuple[float, ...]
+    points: tuple[Point, ...]
 
     def until(self, share: float) -> tuple[Cut, ...]:
-        """The cuts up to the first after which at most ``share`` of the LUTs are left. Raises
+        """The cuts up to the first point at which at most ``share`` of the LUTs are left. Raises
         `InputError` where the path does not go so far."""
-        for n, left in enumerate(self.left):
-            if left <= share:
-                return self.cuts[: n + 1]
-        least = min(self.left, default=1.0)
+        for point in self.points:
+            if point.left <= share:
+                return self.cuts[: point.count]
+        least = min((point.left for point in self.points), default=1.0)
         raise InputError(
             f"Bits can go down to {100 * least:.1f} % of the LUTs here, not {100 * share:.1f} %.",
-            "Ask for less, or allow more rounds.",
+            "Ask for less.",
         )
 
 
 def greedy_path(
     probe: Probe,
+    table: Sequence[Worth],
     share: float,
     *,
     interval: int = 1,
     output: int = 0,
-    ends: Sequence[str] = (LOW,),
-    rounds: int = 8,
+    batch: int = 4,
     tell: Callable[[int, int], None] | None = None,
-) -> tuple[tuple[Worth, ...], Path]:
-    """What each bit is worth, and the path on which those worth least for a LUT go first.
+) -> Path:
+    """The bits worth least for a LUT go first, until at most ``share`` of the LUTs are left.
 
-    Each round ranks all cuts anew beside those made, and makes the better half of those that save
-    something, until at most ``share`` of the estimated LUTs are left. Raises `InputError` for a
-    share outside 0 to 1.
+    ``table``: from `worths`. That the next bit at a place does twice the harm of the one before is
+    assumed; the harm of all cuts together is measured, after every ``batch`` of them. Raises
+    `InputError` for a share outside 0 to 1.
     """
     if not 0 < share < 1:
         raise InputError(f"share = {share!r}.", "Give what is to be left: above 0 and below 1.")
-    whole = _simplified_cost(probe.graph, interval)
-    start = probe.outputs(probe.graph)[0].reshape(-1, _size(probe.graph))[:, output]
+    graph = probe.graph
+    whole = sum(lut_estimate(graph, interval))
+    start = probe.outputs(graph)[0].reshape(-1, _size(graph))[:, output]
     spread = float(start.std()) or 1.0
+    waiting = [(_price(worth)[0], n, worth) for n, worth in enumerate(table) if worth.lut > 0]
+    heapq.heapify(waiting)
     made: list[Cut] = []
-    left: list[float] = []
-    harm: list[float] = []
-    table: tuple[Worth, ...] = ()
-    for turn in range(rounds):
-        offered = cuts_of(cut(probe.graph, made), ends)
-        ranked = worths(probe, offered, interval=interval, output=output, before=made)
-        table = table or ranked
-        useful = [w.cut for w in ranked if w.lut > 0]
-        for one in useful[: -(-len(useful) // 2)]:
-            made.append(one)
-            changed = cut(probe.graph, made)
-            left.append(_simplified_cost(changed, interval) / whole)
-            said = probe.outputs(changed)[0].reshape(-1, _size(changed))[:, output]
-            harm.append(float(np.abs(said - start).mean()) / spread)
-            if left[-1] <= share:
-                break
+    points: list[Point] = []
+    while waiting:
+        for _ in range(min(batch, len(waiting))):
+            price, n, worth = heapq.heappop(waiting)
+            made.append(worth.cut)
+            if _bits(graph, worth.cut) > made.count(worth.cut):
+                heapq.heappush(waiting, (2 * price, n, worth))
+        changed = cut(graph, made)
+        left = sum(lut_estimate(changed, interval)) / whole
+        said = probe.outputs(changed)[0].reshape(-1, _size(changed))[:, output]
+        points.append(Point(len(made), left, float(np.abs(said - start).mean()) / spread))
         if tell:
-            tell(turn + 1, rounds)
-        if not useful or left[-1] <= share:
+            tell(min(1000, round(1000 * (1 - left) / (1 - share))), 1000)
+        if left <= share:
             break
-    return table, Path(tuple(made), tuple(left), tuple(harm))
+    return Path(tuple(made), tuple(points))
+
+
+def _bits(graph: Graph, one: Cut) -> int:
+    """The most bits of an element that a cut takes from."""
+    width = graph.nodes[one.place].type.width
+    return int((width if one.channel is None else width[..., one.channel]).max())
 
 
 def without_bits(graph: Graph, cuts: Sequence[Cut]) -> Graph:
