@@ -28,7 +28,7 @@ def simplify(
         Path | None,
         typer.Option(
             "--run",
-            help="A finished run, whose teacher and student are taken. Without it they are trained.",
+            help="A finished run to take teacher and student of; without it they are trained.",
             show_default=False,
         ),
     ] = None,
