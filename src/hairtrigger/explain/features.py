@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hairtrigger.errors import InputError
 from hairtrigger.studies.muon_networks import bend_shape, station_rows
 
-BENDS = tuple(range(-24, 25, 2))
+BENDS = tuple(range(-66, 67, 3))
 """Bends [strips from first to last station] of the paths that are tried."""
 HALF_WIDTH = 3
 """Strips to each side of a path that belong to it."""
@@ -25,9 +25,9 @@ def muon_features(images: NDArray[Any], config: Any) -> Features:
     The path along which most layers fired is found among straight lines with a bend (as strips from
     first to last station, in the shape of `bend_shape`). Of it: ``layers``, how many rows fired
     within `HALF_WIDTH` strips; ``bend``, ``strip`` (at the first station); of each station the mean
-    strip of the hits near the path less ``strip`` (``x1`` to ``x3``, 0 where there is none) and how
-    many of its rows fired there (``n0`` to ``n3``); ``sagitta``: x3 - 2 x2 + x1; ``hits``: strips
-    that fired in the whole image. Raises `InputError` for another shape.
+    strip of the hits near the path, less that of the first (``x1`` to ``x3``; where none fired, the
+    path itself), and how many of its rows fired there (``n0`` to ``n3``); ``sagitta``: x3 - 2 x2 +
+    x1; ``hits``: strips that fired in the whole image. Raises `InputError` for another shape.
     """
     if images.ndim != 3 or images.shape[1:] != (config.rows, config.strips):
         raise InputError(
@@ -70,10 +70,10 @@ def _of_chunk(images: NDArray[Any], config: Any) -> NDArray[np.float64]:
         seen = hits[:, first : first + count] & inside[:, None]
         total = seen.sum(axis=(1, 2))
         mean = (seen * at).sum(axis=(1, 2)) / np.maximum(total, 1)
-        means.append(np.where(total > 0, mean - strip, 0.0))
+        means.append(np.where(total > 0, mean, centre))
         counts.append(seen.any(axis=2).sum(axis=1))
     sagitta = means[-1] - 2 * means[-2] + means[-3]
-    columns += [*means[1:], *counts, sagitta, hits.sum(axis=(1, 2))]
+    columns += [*(mean - means[0] for mean in means[1:]), *counts, sagitta, hits.sum(axis=(1, 2))]
     return np.stack(columns, axis=1).astype(np.float64)
 
 
