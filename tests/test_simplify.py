@@ -14,7 +14,7 @@ from hairtrigger.errors import InputError, StorageError
 from hairtrigger.explain.simplify import parse_steps
 from hairtrigger.progress import Silent
 from hairtrigger.records import read_record
-from hairtrigger.runs import learn, points, simplify
+from hairtrigger.runs import learn, points, simplify, simplify_steps
 from hairtrigger.runs.chip import Goal
 from hairtrigger.runs.simplified import Simplified, State
 from hairtrigger.targets import find_part, parse_clock
@@ -37,7 +37,7 @@ class Trained(Preset):
 def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
     for module in (learn, points, simplify):
         monkeypatch.setattr(module, "sources_of", lambda study: [])
-    monkeypatch.setattr(simplify, "training_sources", lambda study: [])
+    monkeypatch.setattr(simplify_steps, "training_sources", lambda study: [])
     monkeypatch.setattr("hairtrigger.pipeline.source_digest", lambda sources: "")
     toy = Toy()
     toy.preset = Trained(width=6)
@@ -90,10 +90,10 @@ def test_an_interrupted_step_is_done_again(tmp_path, toy, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(simplify, "_train_again", cut)
+        patch.setattr(simplify_steps, "_train_again", cut)
         with pytest.raises(KeyboardInterrupt):
-            simplified(toy, tmp_path, "inputs=4", settings=simplify.Settings(chips=False))
-    made = simplified(toy, tmp_path, "inputs=4", settings=simplify.Settings(chips=False))
+            simplified(toy, tmp_path, "inputs=4", settings=simplify_steps.Settings(chips=False))
+    made = simplified(toy, tmp_path, "inputs=4", settings=simplify_steps.Settings(chips=False))
     assert toy.ran == []
     assert [p.chip for p in made.points] == [None, None]
     assert made.points[1].lut < made.points[0].lut
@@ -119,7 +119,7 @@ def test_steps_that_cannot_be_are_refused(tmp_path, toy):
     }.items():
         with pytest.raises(InputError, match=words):
             parse_steps(text)
-    no_chips = simplify.Settings(chips=False)
+    no_chips = simplify_steps.Settings(chips=False)
     with pytest.raises(InputError, match="reads 5 slices"):
         simplified(toy, tmp_path, "inputs=5", settings=no_chips)
     with pytest.raises(InputError, match="Channels can go down to"):
@@ -132,9 +132,9 @@ def test_runs_and_settings_that_cannot_be_are_refused(tmp_path, toy):
     with pytest.raises(StorageError, match=r"teacher.model.keras cannot be read"):
         simplified(toy, tmp_path, run=tmp_path / "none")
     with pytest.raises(InputError, match="method 'guess'"):
-        simplify.Settings(method="guess")
+        simplify_steps.Settings(method="guess")
     with pytest.raises(InputError, match="epochs = 0"):
-        simplify.Settings(epochs=0)
+        simplify_steps.Settings(epochs=0)
     toy.preset = Preset()
     with pytest.raises(InputError, match="do not say batch, student_rate, beta"):
         simplified(toy, tmp_path)
@@ -142,3 +142,10 @@ def test_runs_and_settings_that_cannot_be_are_refused(tmp_path, toy):
         runs.simplify_study("tau3mu", "inputs=3", folder=tmp_path)
     with pytest.raises(InputError, match="not known"):
         runs.simplify_study("moon", "inputs=3", folder=tmp_path)
+
+
+def test_surrogates_are_of_the_muon_study(tmp_path, toy):
+    with pytest.raises(InputError, match="no features of an event"):
+        simplified(toy, tmp_path, "none", settings=simplify_steps.Settings(surrogate="tree"))
+    with pytest.raises(InputError, match="surrogate 'oracle'"):
+        simplified(toy, tmp_path, "none", settings=simplify_steps.Settings(surrogate="oracle"))

@@ -21,7 +21,7 @@ def simplify(
         typer.Option(
             "--steps",
             help="What goes. inputs=4: so many slices stay; channels=80%, bits=90%: so many of "
-            "the LUTs that were there before. Steps add up; ';' begins anew.",
+            "the LUTs that were there before. Steps add up; ';' begins anew; none: no step.",
         ),
     ] = "inputs=7 inputs=4; channels=85% channels=70%; bits=90% bits=80%",
     run: Annotated[
@@ -47,6 +47,15 @@ def simplify(
     chips: Annotated[
         bool, typer.Option("--chips/--no-chips", help="Synthesise each point: minutes each.")
     ] = True,
+    surrogate: Annotated[
+        str,
+        typer.Option(
+            "--surrogate",
+            help="Also put the student into a tree (scikit-learn) or a formula (gplearn).",
+            show_default=False,
+        ),
+    ] = "",
+    leaves: Annotated[int, typer.Option("--leaves", min=2, help="Most leaves of a tree.")] = 32,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of simulation, training.")] = 1,
     part: PartName = "xcvu13p",
     clock: ClockText = "320MHz",
@@ -79,6 +88,8 @@ def simplify(
                 method=method,
                 epochs=epochs,
                 chips=chips,
+                surrogate=surrogate,
+                leaves=leaves,
                 part=part,
                 clock=clock,
                 interval=interval,

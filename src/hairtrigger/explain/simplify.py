@@ -59,8 +59,11 @@ def parse_steps(text: str) -> tuple[Chain, ...]:
     """Chains of steps from text: "inputs=7 inputs=4; channels=80% bits=90%".
 
     Steps of a chain add up; a semicolon begins anew from the network as it was. Bits come last,
-    since nothing is trained after them. Raises `InputError` for what is no such text.
+    since nothing is trained after them. "none" is no chain at all. Raises `InputError` for what is
+    no such text.
     """
+    if text.strip() == "none":
+        return ()
     chains: list[Chain] = []
     for part in text.split(";"):
         steps: list[Step] = []

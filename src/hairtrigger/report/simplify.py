@@ -13,6 +13,7 @@ from hairtrigger.report.summary import Estimate
 if TYPE_CHECKING:
     from hairtrigger.explain.bits import Worth
     from hairtrigger.runs.simplified import Simpler, Simplified
+    from hairtrigger.runs.surrogate import Readable
 
 SHOWN = 40
 """Bits that the page shows of each end of their table."""
@@ -142,7 +143,29 @@ def page(made: Simplified) -> str:
             "standard deviation, where this bit alone is cut and nothing is trained.</p>",
             _table(heads, shown),
         ]
+    if made.surrogate is not None:
+        parts += [
+            f"<h2>The student as a {made.surrogate.kind} of {made.surrogate.size} leaves or nodes"
+            "</h2>",
+            _table(*surrogate_rows(made.surrogate)),
+            f"<pre>{html.escape(made.surrogate.text)}</pre>",
+        ]
     return "\n".join(parts) + "\n"
+
+
+def surrogate_rows(found: Readable) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of how faithful a surrogate is."""
+    rows = [[f"equal decisions, {name}", estimate(e)] for name, e in found.agreement.items()]
+    explained = "" if found.explained is None else f"{found.explained:.4f}"
+    rows += [
+        ["variance explained, muons", explained],
+        ["efficiency of the student", estimate(found.network_efficiency)],
+        ["efficiency at no more fakes", estimate(found.efficiency)],
+        ["fakes of the student", estimate(found.network_fakes)],
+        ["fakes", estimate(found.fakes)],
+        ["reads", ", ".join(found.used)],
+    ]
+    return ["figure", "value"], rows
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -267,6 +267,8 @@ def simplify_study(
     method: str = "occlusion",
     epochs: int = 1,
     chips: bool = True,
+    surrogate: str = "",
+    leaves: int = 32,
     part: str = "xcvu13p",
     clock: str = "320MHz",
     interval: str | None = None,
@@ -280,10 +282,11 @@ def simplify_study(
     """
     from hairtrigger.explain.simplify import parse_steps
     from hairtrigger.progress import Silent
-    from hairtrigger.runs.simplify import Settings, simplify
+    from hairtrigger.runs.simplify import simplify
+    from hairtrigger.runs.simplify_steps import Settings
 
     chains = parse_steps(steps)
-    settings = Settings(axis, method, epochs, chips)
+    settings = Settings(axis, method, epochs, chips, surrogate, leaves)
     study, _ = _find(name)
     goal = _goal(part, clock, None, interval or study.interval, None)
     size = study.preset(preset)

@@ -15,6 +15,7 @@ from hairtrigger.pipeline import write_whole
 from hairtrigger.records import to_text
 from hairtrigger.report.summary import Estimate
 from hairtrigger.runs.points import Silicon
+from hairtrigger.runs.surrogate import Readable
 
 SIMPLIFY = "simplify"
 
@@ -83,7 +84,8 @@ class Simpler:
 class Simplified:
     """All points, the first being the student as it was; ``score`` is the figure that stands
     against LUTs. ``bits``: the worth of each bit of that student (empty where no chain asked);
-    ``samples``: events by name; ``epochs``: of the training after each step."""
+    ``surrogate``: of that student, None where none was asked for; ``samples``: events by name;
+    ``epochs``: of the training after each step."""
 
     study: str
     preset: str
@@ -94,6 +96,7 @@ class Simplified:
     samples: Mapping[str, int]
     points: tuple[Simpler, ...]
     bits: tuple[Worth, ...]
+    surrogate: Readable | None
     commit: str | None
     versions: Mapping[str, str]
 
