@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hairtrigger.errors import InputError
 from hairtrigger.explain.bits import Cut, Probe, cut, cuts_of, greedy_path, without_bits, worths
 from hairtrigger.explain.cost import calibration, digits, lut_estimate
-from hairtrigger.explain.importance import importances
+from hairtrigger.explain.importance import eliminate, importances
 from hairtrigger.explain.simplify import candidates, choose_channels, choose_inputs, without
 from hairtrigger.explain.units import (
     INPUT,
@@ -129,6 +129,28 @@ def test_what_matters_is_found(method: str):
     assert found[Unit(INPUT, 0)] == pytest.approx(0, abs=1e-5)
     other = importances(model, events, input_units(model), method=method, output=1)
     assert max(other, key=lambda unit: other[unit]) == Unit(INPUT, 0)
+
+
+def test_of_two_that_say_the_same_one_stays():
+    """Inputs 0 and 1 are copies of which the larger counts; input 2 matters a little."""
+    keras = prepare()
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.layers.Dense(1)(keras.layers.Dense(2, activation="relu")(x)))
+    # max(a, b) + c / 4 = relu(a - b) + b + c / 4, for inputs that are not negative.
+    first, last = model.layers[1:]
+    first.kernel.assign(np.array([[1, 0], [-1, 1], [0, 0.25]], np.float32))
+    last.kernel.assign(np.ones((2, 1), np.float32))
+    one = np.random.default_rng(2).uniform(0.5, 1.5, (100, 1))
+    events = np.concatenate([one, one, one], axis=1).astype(np.float32)
+    alone = importances(model, events, input_units(model))
+    assert max(alone, key=lambda unit: alone[unit]) == Unit(INPUT, 2)
+    gone = eliminate(model, events, input_units(model), 2)
+    assert [unit.index for unit, _ in gone] in ([0], [1])
+    gone = eliminate(model, events, input_units(model), 1)
+    assert [unit.index for unit, _ in gone][1] == 2
+    changes = [change for _, change in gone]
+    assert changes[0] == pytest.approx(0, abs=1e-6)
+    assert changes[1] == pytest.approx(one.mean() / 4, rel=1e-4)
 
 
 def test_channels_are_found_and_held():

@@ -39,8 +39,13 @@ def simplify(
         int, typer.Option("--epochs", min=1, help="Epochs of training after each step but bits.")
     ] = 1,
     method: Annotated[
-        str, typer.Option("--method", help="What ranks inputs: occlusion, gradient, shapley.")
-    ] = "occlusion",
+        str,
+        typer.Option(
+            "--method",
+            help="What chooses inputs: elimination one by one, or "
+            "their occlusion, gradient or shapley each alone.",
+        ),
+    ] = "elimination",
     axis: Annotated[
         int, typer.Option("--axis", min=0, help="Axis of the input, along which its slices lie.")
     ] = 0,

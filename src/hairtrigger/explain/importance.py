@@ -17,7 +17,8 @@ from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train.checkpoint import to_array
 from hairtrigger.train.data import predict
 
-METHODS = ("occlusion", "gradient", "shapley")
+METHODS = ("elimination", "occlusion", "gradient", "shapley")
+"""How a simplification may rank input slices; `importances` knows all but the first."""
 _BATCH = 1024
 
 Importances = Mapping[Unit, float]
@@ -42,8 +43,9 @@ def importances(
     slice against an input of zeros, sampled in ``permutations`` orders of the slices, each also in
     reverse (arXiv:2104.12199). Raises `InputError` for what a method cannot do.
     """
-    if method not in METHODS:
-        raise InputError(f"There is no method {method!r}.", f"Use one of {', '.join(METHODS)}.")
+    if method not in METHODS[1:]:
+        known = ", ".join(METHODS[1:])
+        raise InputError(f"There is no method {method!r}.", f"Use one of {known}.")
     if not len(inputs):
         raise InputError("There are no events to rank by.", "Give at least one.")
     size = model.output_shape[-1]
@@ -65,6 +67,38 @@ def importances(
         each = np.abs(shares).mean(axis=0)
         return {unit: float(each[unit.index]) for unit in units}
     return _occluded(model, inputs, units, axis, output)
+
+
+def eliminate(
+    model: Any,
+    inputs: NDArray[Any],
+    units: Sequence[Unit],
+    keep: int,
+    *,
+    axis: int = 0,
+    output: int = 0,
+) -> tuple[tuple[Unit, float], ...]:
+    """Slices of the input in the order in which they can go until ``keep`` are left, each with the
+    output's mean absolute change once it and all before it say zero.
+
+    Where two slices say the same, neither matters while the other is there: single importances
+    would let both go. This backward elimination looks at what is left at each turn.
+    """
+    whole = predict(model, inputs, batch=_BATCH)[:, output]
+    gone: list[tuple[Unit, float]] = []
+    left = list(units)
+    mask = np.ones(inputs.shape[1:], dtype=np.uint8)
+    while len(left) > keep:
+        tried: list[tuple[float, Unit]] = []
+        for unit in left:
+            without = mask * mask_of(inputs.shape[1:], Dropped(axis, (unit.index,)))
+            changed = predict(model, inputs * without, batch=_BATCH)[:, output]
+            tried.append((float(np.abs(changed - whole).mean(dtype=np.float64)), unit))
+        change, unit = min(tried)
+        mask = mask * mask_of(inputs.shape[1:], Dropped(axis, (unit.index,)))
+        gone.append((unit, change))
+        left.remove(unit)
+    return tuple(gone)
 
 
 def _occluded(

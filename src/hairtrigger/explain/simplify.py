@@ -155,13 +155,18 @@ def choose_inputs(ranked: Sequence[Candidate], keep: int) -> tuple[Unit, ...]:
 
     Raises `InputError` where there are not more than ``keep``.
     """
-    if not keep < len(ranked):
-        raise InputError(
-            f"inputs={keep}: the network reads {len(ranked)} slices at this step.",
-            f"Give 1 to {len(ranked) - 1}.",
-        )
+    check_keep(len(ranked), keep)
     order = sorted(ranked, key=lambda one: (one.importance, one.unit))
     return tuple(one.unit for one in order[: len(ranked) - keep])
+
+
+def check_keep(count: int, keep: int) -> None:
+    """Raise `InputError` unless ``keep`` of ``count`` slices are fewer than all."""
+    if not keep < count:
+        raise InputError(
+            f"inputs={keep}: the network reads {count} slices at this step.",
+            f"Give 1 to {count - 1}." if count > 1 else "Drop none.",
+        )
 
 
 def choose_channels(

@@ -124,7 +124,7 @@ def page(made: Simplified) -> str:
     samples = ", ".join(f"{count:,} events of {name}" for name, count in made.samples.items())
     more = "" if made.commit is None else f" Commit {made.commit}."
     said = (
-        f"Inputs ranked by {made.method}, channels by occlusion, each for the LUTs it takes "
+        f"Inputs chosen by {made.method}, channels by occlusion, each for the LUTs it takes "
         f"(an estimate); {made.epochs} epoch(s) of training after each step but bits. "
         f"Judged on {samples}; intervals of 95 %. Seed {made.seed}.{more}"
     )

@@ -264,7 +264,7 @@ def simplify_study(
     run: Path | None = None,
     seed: int = 1,
     axis: int = 0,
-    method: str = "occlusion",
+    method: str = "elimination",
     epochs: int = 1,
     chips: bool = True,
     surrogate: str = "",

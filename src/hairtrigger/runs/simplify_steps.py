@@ -30,6 +30,7 @@ TEACHER, STUDENT = "teacher.keras", MODEL
 STATE, BITS_FILE = "state.json", "bits.json"
 EVENTS = 1024
 """Validation events that importances and the worth of bits are measured on."""
+ELIMINATION = "elimination"
 RATE_SHARE = 0.5
 """Of the study's learning rate, to train on what is trained already."""
 
@@ -41,7 +42,7 @@ class Settings:
     "formula", or "" for none."""
 
     axis: int = 0
-    method: str = "occlusion"
+    method: str = "elimination"
     epochs: int = 1
     chips: bool = True
     surrogate: str = ""
@@ -163,8 +164,13 @@ def _choose(
     goal: Goal,
     settings: Settings,
 ) -> tuple[tuple[Ranked, ...], tuple[Unit, ...]]:
-    from hairtrigger.explain.importance import importances
-    from hairtrigger.explain.simplify import candidates, choose_channels, choose_inputs
+    from hairtrigger.explain.importance import eliminate, importances
+    from hairtrigger.explain.simplify import (
+        candidates,
+        check_keep,
+        choose_channels,
+        choose_inputs,
+    )
     from hairtrigger.explain.units import channel_units, input_units, mask_of, without_channels
 
     without_channels(model, dropped.channels)
@@ -174,13 +180,17 @@ def _choose(
     of_inputs = step.kind == INPUTS
     units = input_units(model, settings.axis) if of_inputs else channel_units(model)
     units = tuple(unit for unit in units if unit not in gone_already)
-    method = settings.method if of_inputs else "occlusion"
+    method = settings.method if of_inputs and settings.method != ELIMINATION else "occlusion"
     found = importances(model, events, units, axis=settings.axis, method=method)
     ranked = candidates(graph, found, goal.interval, settings.axis)
-    if of_inputs:
-        gone = choose_inputs(ranked, int(step.amount))
-    else:
+    keep = int(step.amount)
+    if not of_inputs:
         gone = choose_channels(graph, ranked, step.amount, goal.interval)
+    elif settings.method == ELIMINATION:
+        check_keep(len(units), keep)
+        gone = tuple(u for u, _ in eliminate(model, events, units, keep, axis=settings.axis))
+    else:
+        gone = choose_inputs(ranked, keep)
     record = tuple(Ranked(c.unit, c.importance, c.lut, c.unit in gone) for c in ranked)
     return record, gone
 
