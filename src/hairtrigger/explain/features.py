@@ -48,7 +48,9 @@ def _of_chunk(images: NDArray[Any], config: Any) -> NDArray[np.float64]:
     hits = images > 0
     rows = list(station_rows(config).values())
     # Rows that fired within reach of each strip, a station at a time.
-    near = np.stack([_widened(hits[:, a : a + n]).sum(axis=1) for a, n in rows], axis=1)
+    near = np.stack(
+        [_widened(hits[:, a : a + n]).sum(axis=1, dtype=np.uint8) for a, n in rows], axis=1
+    )
     path = bend_shape(config)
     best = np.full(len(images), -1)
     bend, strip = np.zeros(len(images), dtype=int), np.zeros(len(images), dtype=int)
