@@ -51,7 +51,8 @@ def simplified(toy: Toy, folder: Path, steps: str = STEPS, **more: Any) -> Simpl
 
 
 def test_every_step_is_a_point_and_goes_on(tmp_path, toy):
-    made = simplified(toy, tmp_path / "a")
+    no_chips = simplify_steps.Settings(chips=False)
+    made = simplified(toy, tmp_path / "a", settings=no_chips)
     assert toy.ran == ["simulate", "teacher", "float_student", "student"]
     names = ["as it was", "inputs=4", "inputs=4 channels=90%", "inputs=4 channels=90% bits=90%"]
     assert [p.name for p in made.points] == [*names, "inputs=2"]
@@ -60,29 +61,31 @@ def test_every_step_is_a_point_and_goes_on(tmp_path, toy):
     assert made.points[2].channels
     assert made.points[3].bits > 0
     assert set(made.points[1].inputs) <= set(made.points[4].inputs)
-    luts = [p.chip.lut for p in made.points if p.chip]
-    assert len(luts) == 5
+    luts = [p.lut for p in made.points]
     assert luts[3] < luts[2]  # nothing was trained between them
     assert luts[4] < luts[0]
-    first = made.points[0]
-    assert first.chip is not None
-    assert first.lut_estimate == pytest.approx(first.chip.lut)
     assert read_record(Simplified, tmp_path / "a" / "simplify.json") == made
     rows = list(csv.DictReader((tmp_path / "a" / "simplify.csv").read_text().splitlines()))
     assert [row["point"] for row in rows] == [p.name for p in made.points]
     assert "<svg" in (tmp_path / "a" / "simplify.svg").read_text()
     assert "inputs=4 channels=90%" in (tmp_path / "a" / "simplify.html").read_text()
 
-    assert simplified(toy, tmp_path / "a") == made
+    assert simplified(toy, tmp_path / "a", settings=no_chips) == made
     assert toy.ran == []
-    # The networks of a run that is there, by another folder: nothing is trained but what is new.
-    other = simplified(toy, tmp_path / "b", "bits=80%", run=tmp_path / "a")
-    assert toy.ran == ["simulate"]
-    assert other.points[0].scores == first.scores
-    assert other.bits
-    assert [w.harm / w.lut for w in other.bits if w.lut > 0] == sorted(
-        w.harm / w.lut for w in other.bits if w.lut > 0
-    )
+
+
+def test_the_networks_of_a_run_are_taken_and_chips_made(tmp_path, toy):
+    simplified(toy, tmp_path / "a", "none", settings=simplify_steps.Settings(chips=False))
+    made = simplified(toy, tmp_path / "b", "bits=80%", run=tmp_path / "a")
+    assert toy.ran == ["simulate"]  # nothing is trained
+    first, cut = made.points
+    assert first.chip is not None
+    assert cut.chip is not None
+    assert 0 < cut.chip.lut < first.chip.lut
+    assert first.lut_estimate == pytest.approx(first.chip.lut)
+    assert made.bits
+    prices = [w.harm / w.lut for w in made.bits if w.lut > 0]
+    assert prices == sorted(prices)
 
 
 def test_an_interrupted_step_is_done_again(tmp_path, toy, monkeypatch):
