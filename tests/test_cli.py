@@ -40,6 +40,7 @@ def said(result: Result) -> str:
         ["compile", "--help"],
         ["hls", "--help"],
         ["bench", "--help"],
+        ["explain", "--help"],
     ],
 )
 def test_help_is_quick_because_nothing_heavy_is_imported(words):

@@ -121,7 +121,7 @@ def planted() -> Any:
 def test_what_matters_is_found(method: str):
     model = planted()
     events = np.random.default_rng(1).uniform(0.5, 1.5, (200, 4)).astype(np.float32)
-    found = importances(model, events, input_units(model), method=method, permutations=2)
+    found = importances(model, events, input_units(model), method=method, orders=4)
     order = sorted(found, key=lambda unit: -found[unit])
     assert [unit.index for unit in order[:2]] == [1, 3]
     # Linear where it is alive, so every method gives the share itself.

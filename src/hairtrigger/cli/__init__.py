@@ -9,6 +9,7 @@ import typer
 from hairtrigger import __version__
 from hairtrigger.cli import hls, runs, tools
 from hairtrigger.cli.bench import bench
+from hairtrigger.cli.explain import explain
 from hairtrigger.cli.simplify import simplify
 from hairtrigger.cli.stream import stream
 from hairtrigger.cli.told import INTERRUPTED
@@ -55,6 +56,7 @@ app.command()(runs.compare)
 app.command()(runs.baseline)
 app.command()(simplify)
 app.command()(runs.report)
+app.command()(explain)
 app.command()(stream)
 app.command()(tools.fuzz)
 app.command()(tools.doctor)

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.errors import InputError
+from hairtrigger.explain.gradients import gradient_times_input
+from hairtrigger.explain.groups import by_axis
+from hairtrigger.explain.shapley import shapley
 from hairtrigger.explain.units import INPUT, Dropped, Unit, mask_of
-from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.train.checkpoint import to_array
 from hairtrigger.train.data import predict
 
@@ -32,7 +34,7 @@ def importances(
     axis: int = 0,
     output: int = 0,
     method: str = "occlusion",
-    permutations: int = 16,
+    orders: int | None = 16,
     seed: int = 0,
 ) -> dict[Unit, float]:
     """Importance of each unit for output number ``output`` of a Keras model.
@@ -40,8 +42,8 @@ def importances(
     ``inputs`` (events, *shape) as the network takes them. "occlusion": the output's change when the
     unit says zero. "gradient": gradient times input, summed over the slice (input slices only);
     through a quantised network its straight-through gradient. "shapley": Shapley value of each
-    slice against an input of zeros, sampled in ``permutations`` orders of the slices, each also in
-    reverse (arXiv:2104.12199). Raises `InputError` for what a method cannot do.
+    slice against an input of zeros, sampled in ``orders`` of the slices, half of them the others
+    backwards (None: exact, for few slices). Raises `InputError` for what a method cannot do.
     """
     if method not in METHODS[1:]:
         known = ", ".join(METHODS[1:])
@@ -58,12 +60,13 @@ def importances(
             "Use occlusion for channels.",
         )
     if method == "gradient":
-        values = gradient_times_input(model, inputs, output)
+        values = gradient_times_input(model, inputs, output).values
         rest = tuple(n for n in range(1, values.ndim) if n != axis + 1)
         each = np.abs(values.sum(axis=rest, dtype=np.float64)).mean(axis=0)
         return {unit: float(each[unit.index]) for unit in units}
     if method == "shapley":
-        shares = shapley(model, inputs, axis, output, permutations, seed)
+        groups = by_axis(inputs.shape[1:], axis, [f"{n}" for n in range(inputs.shape[axis + 1])])
+        shares = shapley(model, inputs, groups, output, orders=orders, seed=seed).values
         each = np.abs(shares).mean(axis=0)
         return {unit: float(each[unit.index]) for unit in units}
     return _occluded(model, inputs, units, axis, output)
@@ -130,54 +133,3 @@ def _without(model: Any, unit: Unit, inputs: NDArray[Any]) -> NDArray[np.float32
     finally:
         for variable, values in zip(variables, before, strict=True):
             variable.assign(values)
-
-
-def gradient_times_input(
-    model: Any, inputs: NDArray[Any], output: int = 0, batch: int = 256
-) -> NDArray[np.float32]:
-    """Gradient of an output by each input number, times that number: float32 (events, *shape)."""
-    import_keras()
-    import jax
-
-    trainable = [v.value for v in model.trainable_variables]
-    other = [v.value for v in model.non_trainable_variables]
-
-    @jax.jit
-    def product(x: Any) -> Any:
-        def said(x: Any) -> Any:
-            return model.stateless_call(trainable, other, x)[0][:, output].sum()
-
-        return jax.grad(said)(x) * x
-
-    parts = []
-    for start in range(0, len(inputs), batch):
-        x = np.asarray(inputs[start : start + batch], dtype=np.float32)
-        filled = np.pad(x, [(0, batch - len(x))] + [(0, 0)] * (x.ndim - 1))
-        parts.append(np.asarray(product(filled))[: len(x)])
-    return np.concatenate(parts)
-
-
-def shapley(
-    model: Any, inputs: NDArray[Any], axis: int, output: int, permutations: int, seed: int
-) -> NDArray[np.float64]:
-    """Shapley value (events, slices) of each slice along ``axis`` against an input of zeros.
-
-    Sampled: the orders are drawn, and each is walked in reverse as well. The values of an event add
-    up to the output's difference from that of zeros, whatever the orders.
-    """
-    if permutations < 1:
-        raise InputError(f"permutations = {permutations!r}.", "Give 1 or more.")
-    count = inputs.shape[axis + 1]
-    rng = np.random.default_rng(seed)
-    drawn = [rng.permutation(count) for _ in range(permutations)]
-    orders = [order for one in drawn for order in (one, one[::-1])]
-    total = np.zeros((len(inputs), count))
-    for order in orders:
-        mask = np.zeros(inputs.shape[1:], dtype=np.uint8)
-        before = predict(model, inputs * mask, batch=_BATCH)[:, output].astype(np.float64)
-        for n in order:
-            mask[(slice(None),) * axis + (n,)] = 1
-            after = predict(model, inputs * mask, batch=_BATCH)[:, output].astype(np.float64)
-            total[:, n] += after - before
-            before = after
-    return total / len(orders)
