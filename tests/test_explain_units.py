@@ -281,7 +281,7 @@ def test_the_path_goes_as_far_as_it_was_asked_to():
     )
     probe = Probe(graph, codes_of(graph))
     table = worths(probe, cuts_of(graph))
-    path = greedy_path(probe, table, 0.8, batch=1)
+    path = greedy_path(probe, table, 0.8)
     assert path.points[-1].left <= 0.8
     assert all(point.left > 0.8 for point in path.points[:-1])
     made = path.until(0.9)
@@ -291,8 +291,26 @@ def test_the_path_goes_as_far_as_it_was_asked_to():
         path.until(0.1)
     with pytest.raises(InputError, match="share = 1"):
         greedy_path(probe, table, 1)
-    everything = greedy_path(probe, table, 0.0001, batch=5)
-    assert real(cut(graph, everything.cuts), codes_of(graph)).std() == 0
+    harm = [point.harm for point in path.points]
+    assert harm[-1] >= harm[0]
+
+
+def test_a_bit_that_is_free_is_not_taken_for_all_of_its_value():
+    """Codes are multiples of 8: three bits are free, the fourth is not, whatever the first cost."""
+    builder = Builder("slack")
+    x = builder.add(Input("x", TensorType.uniform((2,), Fixed(False, 4, 0))))
+    t = TensorType.uniform((2,), Fixed(False, 4, 3))
+    h = builder.add(Quantize(t, Rounding.RND, Overflow.SAT), x, label="a (QDense)")
+    h = builder.add(Dense(Literal(np.array([[51, 45], [83, 21]]), 0)), h, label="a (QDense)")
+    wide = TensorType.uniform((2,), Fixed(False, 11, 4))
+    h = builder.add(Quantize(wide, Rounding.RND, Overflow.SAT), h, label="b (QDense)")
+    graph = builder.build({"y": builder.add(Dense(Literal(np.array([[51], [45]]), 0)), h)})
+    probe = Probe(graph, codes_of(graph))
+    table = worths(probe, cuts_of(graph))
+    path = greedy_path(probe, table, 0.5)
+    free = [point for point in path.points if point.harm == 0]
+    assert len(free) == 7  # three bits of the first, four of the second
+    assert path.points[: len(free)] == tuple(free)
 
 
 def test_cuts_of_another_graph_are_refused():

@@ -253,14 +253,13 @@ def greedy_path(
     *,
     interval: int = 1,
     output: int = 0,
-    batch: int = 4,
     tell: Callable[[int, int], None] | None = None,
 ) -> Path:
     """The bits worth least for a LUT go first, until at most ``share`` of the LUTs are left.
 
-    ``table``: from `worths`. That the next bit at a place does twice the harm of the one before is
-    assumed; the harm of all cuts together is measured, after every ``batch`` of them. Raises
-    `InputError` for a share outside 0 to 1.
+    ``table``: from `worths`. What a cut does beside those that are made is measured before it is
+    made: it waits where another has become cheaper (a lazy greedy search). Raises `InputError` for
+    a share outside 0 to 1.
     """
     if not 0 < share < 1:
         raise InputError(f"share = {share!r}.", "Give what is to be left: above 0 and below 1.")
@@ -268,23 +267,34 @@ def greedy_path(
     whole = sum(lut_estimate(graph, interval))
     start = probe.outputs(graph)[0].reshape(-1, _size(graph))[:, output]
     spread = float(start.std()) or 1.0
-    waiting = [(_price(worth)[0], n, worth) for n, worth in enumerate(table) if worth.lut > 0]
+    waiting = [(*_price(worth), n, worth.cut) for n, worth in enumerate(table) if worth.lut > 0]
     heapq.heapify(waiting)
     made: list[Cut] = []
     points: list[Point] = []
+    lut, harm = whole, 0.0
     while waiting:
-        for _ in range(min(batch, len(waiting))):
-            price, n, worth = heapq.heappop(waiting)
-            made.append(worth.cut)
-            if _bits(graph, worth.cut) > made.count(worth.cut):
-                heapq.heappush(waiting, (2 * price, n, worth))
-        changed = cut(graph, made)
-        left = sum(lut_estimate(changed, interval)) / whole
+        _, _, n, one = heapq.heappop(waiting)
+        changed = cut(graph, [*made, one])
+        left = sum(lut_estimate(changed, interval))
         said = probe.outputs(changed)[0].reshape(-1, _size(changed))[:, output]
-        points.append(Point(len(made), left, float(np.abs(said - start).mean()) / spread))
+        after = float(np.abs(said - start).mean()) / spread
+        saved = lut - left
+        now = (max(after - harm, 0.0) / saved if saved > 0 else np.inf, -saved)
+        if waiting and now > waiting[0][:2]:
+            if saved > 0:
+                heapq.heappush(waiting, (*now, n, one))
+            continue
+        if saved <= 0:
+            break
+        made.append(one)
+        lut, harm = left, after
+        points.append(Point(len(made), lut / whole, harm))
+        if _bits(graph, one) > made.count(one):
+            # At first at the price of the bit before: it is measured when its turn comes.
+            heapq.heappush(waiting, (*now, n, one))
         if tell:
-            tell(min(1000, round(1000 * (1 - left) / (1 - share))), 1000)
-        if left <= share:
+            tell(min(1000, round(1000 * (1 - lut / whole) / (1 - share))), 1000)
+        if lut / whole <= share:
             break
     return Path(tuple(made), tuple(points))
 
