@@ -10,6 +10,7 @@ from hairtrigger import __version__
 from hairtrigger.cli import hls, runs, tools
 from hairtrigger.cli.bench import bench
 from hairtrigger.cli.explain import explain
+from hairtrigger.cli.simplify import simplify
 from hairtrigger.cli.stream import stream
 from hairtrigger.cli.told import INTERRUPTED
 
@@ -53,6 +54,7 @@ app.command()(runs.verify)
 app.command()(runs.sweep)
 app.command()(runs.compare)
 app.command()(runs.baseline)
+app.command()(simplify)
 app.command()(runs.report)
 app.command()(explain)
 app.command()(stream)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hairtrigger.report.judged import Judged
     from hairtrigger.runs.baseline import BaselineRun
     from hairtrigger.runs.compare import Comparison
+    from hairtrigger.runs.simplified import Simplified
     from hairtrigger.runs.sweep import Swept
     from hairtrigger.studies.base import Study
 
@@ -36,6 +37,7 @@ __all__ = [
     "render_again",
     "run_baseline_of",
     "run_study",
+    "simplify_study",
     "sweep_study",
     "verify_study",
 ]
@@ -252,6 +254,44 @@ def compare_study(
     drawn = range(seed, seed + seeds)
     size, aim = study.preset(preset), goal if chips else None
     return compare(study, size, drawn, aim, folder, reporter or Silent())
+
+
+def simplify_study(
+    name: str,
+    steps: str,
+    *,
+    preset: str = "demo",
+    run: Path | None = None,
+    seed: int = 1,
+    axis: int = 0,
+    method: str = "elimination",
+    epochs: int = 1,
+    chips: bool = True,
+    surrogate: str = "",
+    leaves: int = 32,
+    part: str = "xcvu13p",
+    clock: str = "320MHz",
+    interval: str | None = None,
+    folder: Path,
+    reporter: Reporter | None = None,
+) -> Simplified:
+    """Take from a study's student what matters least; see `hairtrigger.runs.simplify.simplify`.
+
+    ``steps``: see `hairtrigger.explain.simplify.parse_steps`; ``run``: the folder of a finished run
+    to take the networks of; ``axis``: of the input, along which its slices lie.
+    """
+    from hairtrigger.explain.simplify import parse_steps
+    from hairtrigger.progress import Silent
+    from hairtrigger.runs.simplify import simplify
+    from hairtrigger.runs.simplify_steps import Settings
+
+    chains = parse_steps(steps)
+    settings = Settings(axis, method, epochs, chips, surrogate, leaves)
+    study, _ = _find(name)
+    goal = _goal(part, clock, None, interval or study.interval, None)
+    size = study.preset(preset)
+    told = reporter or Silent()
+    return simplify(study, size, seed, goal, chains, folder, told, run=run, settings=settings)
 
 
 def run_baseline_of(
