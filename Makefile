@@ -93,10 +93,12 @@ BENCHMARKS := coins compile_time fold rpc_rate rpc_validation strips_validation 
 bench: setup
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# Needs uv; the pins are for all of Python 3.11 to 3.13 and name no package index.
+# Needs uv; the pins are for all of Python 3.11 to 3.13 and name no package index. All extras but
+# tensorrt, which is gigabytes for machines with a GPU.
+EXTRAS := train sweep root hdf5 dask hls explain dev
 requirements:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-		--all-extras pyproject.toml -o requirements.txt
+		$(EXTRAS:%=--extra %) pyproject.toml -o requirements.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
