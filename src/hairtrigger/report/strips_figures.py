@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from hairtrigger.report.figures import COLOURS, MARKERS, NOISE, Paint, draw_panels
-from hairtrigger.report.strips import CENTROID, CHIP, Bits, Picked, Resolutions, StripsPerformance
+from hairtrigger.report.strips import (
+    CENTROID,
+    CHIP,
+    PROJECTION,
+    TRUE_ANGLE,
+    Bits,
+    Picked,
+    Resolutions,
+    StripsPerformance,
+)
+from hairtrigger.report.strips_rows import FLOAT
 from hairtrigger.report.summary import Estimate
 
-LARGEST_UM = 260.0
+SHOWN = (CENTROID, PROJECTION, TRUE_ANGLE, FLOAT, CHIP)
+"""Methods whose position is drawn against the angle; the others' is a panel of its own."""
+LARGEST_UM = 160.0
 """The centroid leaves the panels at large angles."""
 
 
@@ -25,7 +37,7 @@ def draw_strips(found: StripsPerformance) -> str:
 
 
 def _positions(of: Sequence[Resolutions]) -> Paint:
-    shown = [p for p in of if "bits" not in p.method]
+    shown = [p for p in of if p.method in SHOWN]
 
     def paint(axes: Any) -> None:
         for number, one in enumerate(shown):
@@ -82,10 +94,10 @@ def _picked(found: Sequence[Picked]) -> Paint:
             seen = [(f, m) for f, m in one.curve if f.value]
             x = [f.value for f, _ in seen]
             y = [m.value for _, m in seen]
-            axes.plot(x, y, color=COLOURS[number % len(COLOURS)], label=one.method)
-            axes.plot(
-                [one.fakes.value], [one.muons.value], MARKERS[number], color=COLOURS[number % 6]
-            )
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(x, y, color=colour, label=one.method)
+            mark = MARKERS[number % len(MARKERS)]
+            axes.plot([one.fakes.value], [one.muons.value], mark, color=colour)
         axes.set_xscale("log")
         axes.set_ylim(0.5, 1.005)
         axes.set_xlabel("share of clusters without a muon that pass")
