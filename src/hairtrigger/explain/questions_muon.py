@@ -110,10 +110,9 @@ def dropped_stations(network: Any, seed: int, count: int = TESTED) -> Answer:
 def moved_outermost(network: Any, seed: int, count: int = TESTED) -> Answer:
     """Move the hits of BO alone by whole strips and follow q/pT.
 
-    The sagitta says that q/pT goes with the distance of BO from the line of the stations before:
-    what a strip is worth is fitted on the true q/pT of the same muons, all stations' mean strips
-    together (least squares, with the place along the sector, where the field differs), so that it
-    holds for the strips as they are measured.
+    What a strip is worth to one who reads BI and BO alone is fitted on the true q/pT of the same
+    muons: their distance in mean strips, and the place along the sector, where the field differs
+    (least squares). A network that reads BM as well follows BO by a part of that.
     """
     events = single_muons(count, seed, 0.0)
     own = rpc.unpack(events.signal)
@@ -164,8 +163,9 @@ def moved_outermost(network: Any, seed: int, count: int = TESTED) -> Answer:
         "sagitta",
         "Does q/pT follow the sagitta where only BO is moved?",
         f"{count:,} muons without noise, the hits of BO alone moved by whole strips: median change "
-        "of the predicted q/pT [1/GeV]. Expected: what BO's mean strip is worth in a linear fit of "
-        "the true q/pT to the mean strips of all stations, on the same muons, median.",
+        "of the predicted q/pT [1/GeV]. Expected: what a strip of the distance from BI to BO is "
+        "worth where nothing else is read, fitted on the true q/pT of the same muons, median; a "
+        "network that reads BM too gives a part of it to BM.",
         (
             *("true pT [GeV]", "muons"),
             *(f"{shift:+d} strips" for shift in SHIFTS),
@@ -184,15 +184,15 @@ def _centres(own: NDArray[np.uint8], strips: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def _strip_worth(centres: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Change of q/pT per strip of BO for each muon, by least squares in the distances from BI.
+    """Change of q/pT per strip of BO for each muon, by least squares in the distance from BI.
 
     What a distance is worth is a parabola in the place of BI along the sector.
     """
-    away = centres[:, 1:] - centres[:, :1]
+    away = centres[:, -1:] - centres[:, :1]
     place = np.stack([(centres[:, 0] / SHAPE[1]) ** n for n in range(3)], axis=1)
-    terms = (away[:, :, None] * place[:, None]).reshape(len(away), -1)
-    found, *_ = np.linalg.lstsq(np.concatenate([terms, place], axis=1), wanted, rcond=None)
-    return np.asarray(place @ found[3 * (away.shape[1] - 1) : 3 * away.shape[1]])
+    terms = np.concatenate([away * place, place], axis=1)
+    found, *_ = np.linalg.lstsq(terms, wanted, rcond=None)
+    return np.asarray(place @ found[: place.shape[1]])
 
 
 def swept_noise(

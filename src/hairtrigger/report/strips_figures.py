@@ -80,6 +80,7 @@ def _bits(found: Sequence[Bits]) -> Paint:
                 label=f"{rate:g} kHz/cm$^2$",
             )
             axes.set_xticks(range(len(of)), [b.method for b in of])
+            axes.set_xlim(-0.5, len(of) - 0.5)
         axes.axhline(2, color=NOISE, linestyle="--", linewidth=0.8, label="2 %")
         axes.axhline(0, color=NOISE, linewidth=0.8)
         axes.set_ylabel("resolution lost to float [%]")
@@ -94,7 +95,8 @@ def _picked(found: Sequence[Picked]) -> Paint:
             seen = [(f, m) for f, m in one.curve if f.value]
             x = [f.value for f, _ in seen]
             y = [m.value for _, m in seen]
-            colour = COLOURS[number % len(COLOURS)]
+            # The first is done without a network.
+            colour = COLOURS[(number - 1) % len(COLOURS)] if number else NOISE
             axes.plot(x, y, color=colour, label=one.method)
             mark = MARKERS[number % len(MARKERS)]
             axes.plot([one.fakes.value], [one.muons.value], mark, color=colour)

@@ -185,11 +185,12 @@ def _performed(folder: Path) -> Section:
 
 def _clusters(folder: Path) -> Section:
     from hairtrigger.report.strips import StripsPerformance, performance_text
+    from hairtrigger.report.strips_figures import draw_strips
 
     found = read_record(StripsPerformance, folder / f"{PERFORMANCE}.json")
     text = performance_text(found) + f"\n\n{_source(found.commit, found.versions)}"
-    picture = (folder / f"{PERFORMANCE}.svg").read_text(encoding="utf-8")
-    return Section("clusters", "Clusters", text, picture, dataclasses.asdict(found))
+    record = dataclasses.asdict(found)
+    return Section("clusters", "Clusters", text, draw_strips(found), record)
 
 
 def _engines(folder: Path) -> Section:
