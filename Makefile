@@ -48,6 +48,9 @@ strips: setup
 	$(BIN)/hairtrigger run strips --preset paper
 	$(BIN)/hairtrigger report runs/strips-paper-1 --document docs/studies/strips.md \
 		--with runs/strips-paper-1
+	$(BIN)/hairtrigger bench runs/strips-paper-1 --on cpu,gpu,fpga --seconds 1.5 \
+		--batches 1,16,256,4096,65536 --out runs/bench-strips \
+		--document docs/benchmarks/strips_bench.md
 
 tau3mu: setup
 	$(BIN)/hairtrigger run tau3mu --preset paper --clock 200MHz

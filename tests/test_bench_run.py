@@ -22,6 +22,7 @@ from hairtrigger.bench.records import CLOCKS, MEASURED, OFFLINE, SINGLE, STREAMI
 from hairtrigger.errors import InputError, StorageError, ToolError
 from hairtrigger.progress import Silent
 from hairtrigger.report.bench import csv_text, duration, read_bench, row_cells, write_bench
+from hairtrigger.report.bench_document import write_bench_document
 from hairtrigger.runs.bench import Asked, run_bench
 from hairtrigger.runs.chip import Goal
 from hairtrigger.targets import find_part, parse_clock
@@ -123,6 +124,21 @@ def test_csv_and_json_hold_the_same_numbers(model, fakes, tmp_path):
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<link" not in page
     assert "<script" not in page
+
+
+def test_a_page_for_the_documentation(model, fakes, tmp_path):
+    made = run_bench(asked(model), tmp_path / "out", command="hairtrigger bench small.txt")
+    files = write_bench_document(made, tmp_path / "docs" / "small.md")
+    assert {file.name for file in files} == {
+        *("small.md", "small.json", "small-latency.svg", "small-throughput.svg")
+    }
+    page = (tmp_path / "docs" / "small.md").read_text()
+    assert page.index("OTHER ANSWERS: 1 of 160 numbers differ") < page.index("single stream")
+    assert "    hairtrigger bench small.txt" in page
+    held = json.loads((tmp_path / "docs" / "small.json").read_text())
+    assert len(held["rows"]) == len(made.rows)
+    with pytest.raises(InputError, match=r"no \.md file"):
+        write_bench_document(made, tmp_path / "small.html")
 
 
 def test_a_second_start_goes_on_and_changes_only_what_was_asked_otherwise(

@@ -120,6 +120,14 @@ def bench(
             "--out", help="Where results go. [default: runs/MODEL-bench]", show_default=False
         ),
     ] = None,
+    document: Annotated[
+        Path | None,
+        typer.Option(
+            "--document",
+            help="Also write a page for the documentation: NAME.md, .json and pictures.",
+            show_default=False,
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Measure one network on CPU, GPU and FPGA: same inputs, answers compared first, then times.
@@ -167,6 +175,10 @@ def bench(
         with reporter() as told_to:
             made = run_bench(asked, folder, command=command(), reporter=told_to)
         write_bench(made, folder)
+        if document is not None:
+            from hairtrigger.report.bench_document import write_bench_document
+
+            write_bench_document(made, document)
         show(made)
         if there is not None:
             print(f"{there.title}: {folder / f'{BOARD_FOLDER}-{there.name}' / 'README.md'}")

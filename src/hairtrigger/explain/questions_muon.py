@@ -112,7 +112,8 @@ def moved_outermost(network: Any, seed: int, count: int = TESTED) -> Answer:
 
     What a strip is worth to one who reads BI and BO alone is fitted on the true q/pT of the same
     muons: their distance in mean strips, and the place along the sector, where the field differs
-    (least squares). A network that reads BM as well follows BO by a part of that.
+    (least squares). A network that compares BO with BM follows by more: where BO moves alone, the
+    bend is sharper than where BM has moved as well, as it has in a muon.
     """
     events = single_muons(count, seed, 0.0)
     own = rpc.unpack(events.signal)
@@ -164,8 +165,8 @@ def moved_outermost(network: Any, seed: int, count: int = TESTED) -> Answer:
         "Does q/pT follow the sagitta where only BO is moved?",
         f"{count:,} muons without noise, the hits of BO alone moved by whole strips: median change "
         "of the predicted q/pT [1/GeV]. Expected: what a strip of the distance from BI to BO is "
-        "worth where nothing else is read, fitted on the true q/pT of the same muons, median; a "
-        "network that reads BM too gives a part of it to BM.",
+        "worth where nothing else is read, fitted on the true q/pT of the same muons, median; one "
+        "that compares BO with BM follows by more, since a muon's BO does not move alone.",
         (
             *("true pT [GeV]", "muons"),
             *(f"{shift:+d} strips" for shift in SHIFTS),
