@@ -118,10 +118,13 @@ class FakeBoard:
 
     def overlay(self, path: str):
         assert path.endswith(".bit")
-        channel = lambda name: SimpleNamespace(  # noqa: E731
-            transfer=lambda buffer: self.transfer(name, buffer),
-            wait=lambda: self.order.append(f"{name} wait"),
-        )
+
+        def channel(name: str) -> SimpleNamespace:
+            return SimpleNamespace(
+                transfer=lambda buffer: self.transfer(name, buffer),
+                wait=lambda: self.order.append(f"{name} wait"),
+            )
+
         dma = SimpleNamespace(sendchannel=channel("send"), recvchannel=channel("receive"))
         gpio = SimpleNamespace(read=lambda offset: self.clocks if offset == 0 else 0)
         return SimpleNamespace(axi_dma_0=dma, axi_gpio_0=gpio)

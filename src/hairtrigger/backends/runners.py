@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def _reason(graph: Graph, name: str) -> str:
 # --- on the CPU ----------------------------------------------------------------------------------
 
 
-class _OnHost:
+class _OnHost(ABC):
     """What runners without a device of their own share."""
 
     name = ""
@@ -145,8 +146,9 @@ class _OnHost:
     exact = True
     batches: tuple[int, ...] | None = None
 
+    @abstractmethod
     def bind(self, codes: Sequence[IntArray], transfers: bool = True) -> Callable[[], object]:
-        raise NotImplementedError
+        """See `Runner`."""
 
     def timed(self, codes: Sequence[IntArray], repeats: int) -> Timing:
         """See `Runner`."""
