@@ -17,7 +17,6 @@ from hairtrigger.graph import Builder, Literal, TensorType, emulate_codes, linea
 from hairtrigger.studies import supernova, supernova_networks
 from hairtrigger.studies.supernova_front import FrontConfig
 from hairtrigger.studies.supernova_samples import (
-    Sample,
     joined,
     make,
     network_input,
@@ -60,22 +59,6 @@ def test_targets_say_what_is_to_be_learned():
         [1, 3, nothing, nothing],  # muons do not point
     ]
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
-
-
-def test_half_of_the_noise_to_train_on_is_what_the_network_takes_for_signal():
-    keras = import_keras()
-    x = keras.Input((2, 4, 1))
-    total = keras.layers.Flatten()(x)
-    dense = keras.layers.Dense(1, kernel_initializer="ones")
-    model = keras.Model(x, dense(total))
-    pixels = np.zeros((100, 2, 4), dtype=np.uint8)
-    pixels[:, 0, 0] = np.arange(100) % 10  # known scores
-    noise = Sample(pack(pixels), _truth([0] * 100, [0] * 100), {})
-    chosen = supernova.hardest(model, noise, 20, seed=3)
-    scores = unpack(chosen.packed)[:, 0, 0]
-    assert len(chosen) == 20
-    assert np.count_nonzero(scores == 9) == 10  # all there are, then any others
-    assert np.count_nonzero(scores < 9) == 10
 
 
 def test_samples_are_made_once_and_go_on_where_they_stopped(tmp_path, monkeypatch):
@@ -189,7 +172,8 @@ def test_samples_of_a_preset_are_of_all_kinds():
     assert wanted["train_es"] == ("es", 1024)
     assert wanted["test_noise"] == ("noise", 2048)
     assert wanted["pool_enriched"] == ("noise", 4096)
-    assert len(wanted) == 18
+    assert wanted["cut_enriched"] == ("noise", 4096)
+    assert len(wanted) == 19
     paper = dataclasses.asdict(supernova.PAPER)
     assert paper["test_noise"] >= 3_000_000  # a rate of 1e-6 needs as many
 

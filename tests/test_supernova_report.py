@@ -22,6 +22,11 @@ from hairtrigger.train import History
 SEED = 4
 
 
+ENRICHED = np.where(np.arange(500) < 50, 9.0, 0.0)
+WEIGHTS = np.full(500, 0.02)
+"""Scores of 500 images of enriched argon, and what they stand for: ten images."""
+
+
 @pytest.fixture(scope="module")
 def truth():
     """2,000 noise images and 500 of each kind of signal, of 0 to 30 MeV."""
@@ -39,13 +44,15 @@ def said(truth):
     """A method whose score is the energy, with some noise that it takes for 9 MeV."""
     scores = truth["visible_mev"].astype(np.float64)
     scores[:20] = 9.0
-    return page.Said("chip", scores, 8.0, np.maximum(truth["kind"], 1).astype(np.int64))
+    types = np.maximum(truth["kind"], 1).astype(np.int64)
+    return page.Said("chip", scores, ENRICHED, 8.0, types)
 
 
 @pytest.fixture(scope="module")
 def performance(truth, said):
-    drawn = [page.judged(said, truth), page.judged(page.Said("float", said.scores, 8.0), truth)]
-    drawn.append(page.judged(page.Said("clusters", said.scores / 2, 4.5), truth))
+    floating = page.Said("float", said.scores, ENRICHED, 8.0)
+    clusters = page.Said("clusters", said.scores / 2, ENRICHED / 2, 4.5)
+    drawn = [page.judged(one, truth, WEIGHTS) for one in (said, floating, clusters)]
     rows = page.confusion(said, truth)
     made = page.Performance(
         *("supernova", "smoke", SEED, 1e-2),
@@ -61,6 +68,8 @@ def performance(truth, said):
 def test_a_method_is_counted_at_its_cut(performance, truth):
     chip = performance[0].methods[0]
     assert (chip.fakes.value, chip.fakes.n) == (0.01, 2000)
+    assert chip.expected.value == pytest.approx(0.002, rel=1e-3)
+    assert chip.expected.high < 0.005  # 50 images say so, not 2
     assert chip.hz.value == pytest.approx(0.01 * 6.25e6)
     assert chip.reduction.value == 100
     assert chip.efficiency.value == 1  # all above 10 MeV score above 8
@@ -71,7 +80,9 @@ def test_a_method_is_counted_at_its_cut(performance, truth):
 
 
 def test_no_fake_leaves_the_reduction_open(truth, said):
-    made = page.method(page.judged(page.Said("strict", said.scores, 20.0), truth))
+    made = page.method(
+        page.judged(page.Said("strict", said.scores, ENRICHED, 20.0), truth, WEIGHTS)
+    )
     assert made.fakes.value == 0
     assert made.reduction.value is None
     assert made.reduction.low > 100
@@ -115,8 +126,9 @@ def test_rows_of_the_report_carry_the_goals(performance):
     history = History(loss=(1.0,), validation_loss=(1.0,), ebops=(5.0,), best_epoch=0, seconds=1.0)
     chain = SimpleNamespace(interval_us=8.0, latency_us=9.0, images=4)
     learned = {"float": (1895, history), "student": (1700, history)}
+    cuts = SimpleNamespace(gated=0.3, noise=2048)
     evaluation = supernova_rows.evaluation(
-        performance[0], learned, 0.3, chain, supernova.SMOKE, SEED
+        performance[0], learned, cuts, chain, supernova.SMOKE, SEED
     )
     by_key = {row.key: row for row in evaluation.rows}
     assert by_key["efficiency"].values[1].value == 1

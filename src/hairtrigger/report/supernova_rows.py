@@ -27,16 +27,16 @@ NAMES = {
 def evaluation(
     found: Performance,
     learned: Mapping[str, tuple[int, History]],
-    gated: float,
+    cuts: Any,
     chain: Any,
     preset: SupernovaPreset,
     seed: int,
 ) -> s.Evaluation:
     """Rows for the float network and the chip, the methods 1 and 0 of ``found``.
 
-    ``learned``: weights and history of "float" and "student"; ``gated``: share of noise images
-    whose network must be run; ``chain``: a record with ``interval_us``, ``latency_us`` and
-    ``images`` of the whole chain in simulated Verilog.
+    ``learned``: weights and history of "float" and "student"; ``cuts``: a record with ``gated``,
+    the share of ``noise`` images whose network must be run; ``chain``: a record with
+    ``interval_us``, ``latency_us`` and ``images`` of the whole chain in simulated Verilog.
     """
     chip, floating = found.methods[:2]
     clusters = [m for m in found.methods[2:] if m.burst.value is not None]
@@ -67,6 +67,10 @@ def evaluation(
             *(m.fakes for m in both),
         ),
         row(
+            *("expected", "the same", "from noise of enriched argon, weighed", "", "low", False),
+            *(m.expected for m in both),
+        ),
+        row(
             *("hz", "fakes of a module", "of 6.25 million images a second", "Hz", "low", False),
             *(m.hz for m in both),
         ),
@@ -94,7 +98,7 @@ def evaluation(
         row(
             *("gated", "noise images with enough pixels", "only their network must be run", "", ""),
             False,
-            *(NOTHING, exact(gated, preset.cut_noise)),
+            *(NOTHING, exact(cuts.gated, cuts.noise)),
         ),
         row(
             *("chain_us", "time for an image", "raw ticks into the chip, simulated", "us", "low"),

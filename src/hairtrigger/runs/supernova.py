@@ -10,15 +10,28 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hairtrigger.pipeline import PACKAGE, STAGES, Stage, Workplace
-from hairtrigger.records import read_record, to_text
+from hairtrigger.pipeline import STAGES, Stage, Workplace
+from hairtrigger.records import to_text
 from hairtrigger.runs.chip import Goal, graph_stages, write_conversion
 from hairtrigger.runs.gather import Report, finish, origin_of
 from hairtrigger.runs.learn import means, model_of, save
+from hairtrigger.runs.supernova_samples import (
+    ENRICHED_NOISE,
+    EXAM,
+    FRONT,
+    LESSONS,
+    POOL,
+    hard_of,
+    sample,
+    signals,
+    simulating_stages,
+    tune_stage,
+    weighted,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,49 +43,27 @@ if TYPE_CHECKING:
     from hairtrigger.studies.supernova_trigger import Trigger
 
 STUDY = "supernova"
-RIVALS, TRIGGER, CUTS = "rivals.json", "trigger", "cuts.json"
-_LATER = ("lartpc_stream.py",)
-SIMULATION = tuple(
-    f"detectors/{path.name}"
-    for path in sorted((PACKAGE / "detectors").glob("lartpc*.py"))
-    if path.name not in _LATER
+TRIGGER, CUTS = "trigger", "cuts.json"
+NETWORKS = (
+    *("studies/supernova.py", "studies/supernova_networks.py", "studies/supernova_rare.py"),
+    "train",
 )
-FRONT = (
-    *("fixed.py", "studies/supernova_front.py", "studies/supernova_samples.py"),
-    *("studies/supernova_front_fast.py", "studies/supernova_front_graph.py"),
-)
-CONVENTIONAL = (
-    "studies/supernova_rivals.py",
-    "studies/supernova_baseline.py",
-    "studies/supernova_clusters.py",
-    "studies/supernova_hits.py",
-    "studies/supernova_metrics.py",
-)
-NETWORKS = ("studies/supernova.py", "studies/supernova_networks.py", "train")
 PACKAGES = ("numpy", "keras", "jax", "hgq2")
-PARTS = {
-    "lessons": ("train", "validation"),
-    "pool": ("pool",),
-    "exam": ("test",),
-    "cutting": ("cut",),
-}
-"""Stages that simulate, and the first words of the names of the samples that each makes. Noise to
-test with has a stage of its own, `exposure`, since it takes longest."""
-EXPOSURE = "test_noise"
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where the trigger cuts, and the noise that this was chosen on: ``passed`` of ``noise``.
+    """Where the trigger cuts: ``passed`` of ``enriched`` images of enriched argon are over it.
 
-    ``gated``: the share of that noise whose network is run; ``gate_lost``: the share of nu_e CC
-    images over the cut that the gate takes.
+    ``gated``: the share of ``noise`` ordinary images whose network is run; ``gate_lost``: the share
+    of nu_e CC images over the cut that the gate takes.
     """
 
     cut: int
     gate: int
     fraction: int
     passed: int
+    enriched: int
     noise: int
     gated: float
     gate_lost: float
@@ -96,13 +87,13 @@ def run_supernova(
 
     performance, evaluate = judge_stages(preset, seed)
     stages = [
-        _tune(preset, seed),
-        *_simulations(preset, seed),
+        tune_stage(preset, seed),
+        *simulating_stages(preset, seed),
         _float(preset, seed),
         _student(preset, seed),
         _convert(preset),
         performance,
-        *graph_stages(goal, seed, events, after=("exam",), fewest=preset.proof_images),
+        *graph_stages(goal, seed, events, after=(EXAM,), fewest=preset.proof_images),
         chain_stage(preset, seed, goal),
         evaluate,
     ]
@@ -122,97 +113,6 @@ def _show_trigger(folder: Path) -> None:
     link.symlink_to(Path(STAGES) / "convert" / TRIGGER, target_is_directory=True)
 
 
-# --- samples -------------------------------------------------------------------------------------
-
-
-def _tune(preset: SupernovaPreset, seed: int) -> Stage:
-    def work(at: Workplace) -> None:
-        from hairtrigger.detectors.lartpc_config import LartpcConfig
-        from hairtrigger.studies.supernova_rivals import tune_rivals
-
-        seeds = (100 * seed + 90, 100 * seed + 91, 100 * seed + 92)
-        found = tune_rivals(
-            LartpcConfig(),
-            preset.tune_noise,
-            preset.tune_signal,
-            preset.fake_rate,
-            seeds,
-            at.progress,
-        )
-        (at.folder / RIVALS).write_text(to_text(found), encoding="utf-8")
-
-    names = ("tune_noise", "tune_signal", "fake_rate")
-    settings = {name: getattr(preset, name) for name in names} | {"seed": seed}
-    sources = (*SIMULATION, *CONVENTIONAL, "studies/supernova_samples.py")
-    return Stage("tune", "Tune conventional triggers", work, settings, (), sources, ("numpy",))
-
-
-def _simulations(preset: SupernovaPreset, seed: int) -> list[Stage]:
-    """A stage for each of `PARTS`, and one for the noise that fakes are counted on."""
-    from hairtrigger.studies.supernova import ENRICHED, sizes
-    from hairtrigger.studies.supernova import FRONT as OURS
-
-    wanted = sizes(preset)
-    numbers = {name: 100 * seed + n for n, name in enumerate(wanted)}
-    titles = {"lessons": "to learn from", "pool": "noise to learn from", "exam": "to test with"}
-    titles |= {"cutting": "noise to choose the cut on", EXPOSURE: "noise to test with"}
-
-    def stage(part: str, names: list[str]) -> Stage:
-        def work(at: Workplace) -> None:
-            from hairtrigger.detectors.lartpc_config import LartpcConfig
-            from hairtrigger.studies.supernova import enriched
-            from hairtrigger.studies.supernova_rivals import Rivals, judge_of
-            from hairtrigger.studies.supernova_samples import make
-
-            config = LartpcConfig()
-            rivals = read_record(Rivals, at.inputs["tune"] / RIVALS)
-            judge = judge_of(rivals, config, 100 * seed + 92)
-            scored = tuple(rival.name for rival in rivals.rivals)
-            done, total = 0, sum(wanted[name][1] for name in names)
-            for name in names:
-                kind, images = wanted[name]
-
-                def tell(so_far: int, _: int, before: int = done) -> None:
-                    at.progress(before + so_far, total)
-
-                of = enriched(config) if name.endswith("enriched") else config
-                place = at.partial / name
-                make(place, kind, images, numbers[name], of, OURS, judge, scored, tell)
-                done += images
-            for name in names:
-                at.keep(name)
-
-        settings = {name: [*wanted[name], numbers[name]] for name in names}
-        title = f"Simulate images {titles[part]}"
-        sources = (*SIMULATION, *FRONT, *CONVENTIONAL, "detectors/store.py")
-        parameters = {**settings, "front": asdict(OURS), "enriched": ENRICHED}
-        return Stage(part, title, work, parameters, ("tune",), sources, ("numpy", "zarr"))
-
-    names = {
-        part: [n for n in wanted if n.split("_")[0] in words and n != EXPOSURE]
-        for part, words in PARTS.items()
-    }
-    return [stage(part, found) for part, found in (*names.items(), (EXPOSURE, [EXPOSURE]))]
-
-
-def sample(inputs: Mapping[str, Path], name: str) -> Sample:
-    """A sample that one of the simulating stages left."""
-    from hairtrigger.studies.supernova_samples import read
-
-    for stage in (*PARTS, EXPOSURE):
-        if stage in inputs and (inputs[stage] / name).exists():
-            return read(inputs[stage] / name)
-    raise KeyError(name)
-
-
-def signals(inputs: Mapping[str, Path], part: str) -> Sample:
-    """All kinds of signal of "train", "validation" or "test", one behind the other."""
-    from hairtrigger.studies.supernova import SIGNALS
-    from hairtrigger.studies.supernova_samples import joined
-
-    return joined([sample(inputs, f"{part}_{kind}") for kind in SIGNALS])
-
-
 # --- networks ------------------------------------------------------------------------------------
 
 
@@ -223,9 +123,17 @@ def _validation(inputs: Mapping[str, Path]) -> Sample:
     return joined([signals(inputs, "validation"), *noise])
 
 
-def _pools(inputs: Mapping[str, Path]) -> tuple[Sample, Sample]:
-    """Noise to learn from: ordinary, and of enriched argon."""
-    return sample(inputs, "pool_noise"), sample(inputs, "pool_enriched")
+def _noise(inputs: Mapping[str, Path], seed: int) -> Sample:
+    """Noise to learn from: ordinary, and of enriched argon what is worth it."""
+    from hairtrigger.detectors.lartpc_config import LartpcConfig
+    from hairtrigger.studies.supernova import enriched
+    from hairtrigger.studies.supernova_rare import worth_learning
+    from hairtrigger.studies.supernova_samples import joined
+
+    name, ordinary = "pool_enriched", LartpcConfig()
+    counts = hard_of(inputs, name)
+    chosen = worth_learning(counts, enriched(ordinary), ordinary, seed)
+    return joined([sample(inputs, "pool_noise"), sample(inputs, name).select(chosen)])
 
 
 def _float(preset: SupernovaPreset, seed: int) -> Stage:
@@ -233,8 +141,8 @@ def _float(preset: SupernovaPreset, seed: int) -> Stage:
         from hairtrigger.studies.supernova import train_float
 
         lessons, validation = signals(at.inputs, "train"), _validation(at.inputs)
-        pools = _pools(at.inputs)
-        save(at, train_float(preset, lessons, *pools, validation, seed, **means(at)))
+        noise = _noise(at.inputs, seed)
+        save(at, train_float(preset, lessons, noise, validation, seed, **means(at)))
 
     settings = {"epochs": preset.float_epochs, "rate": preset.float_rate, "batch": preset.batch}
     return Stage(
@@ -242,7 +150,7 @@ def _float(preset: SupernovaPreset, seed: int) -> Stage:
         "Train the network in float",
         work,
         {**settings, "seed": seed},
-        ("lessons", "pool"),
+        (LESSONS, POOL, ENRICHED_NOISE),
         (*FRONT, *NETWORKS, "runs/learn.py"),
         PACKAGES,
     )
@@ -253,8 +161,8 @@ def _student(preset: SupernovaPreset, seed: int) -> Stage:
         from hairtrigger.studies.supernova import train_student
 
         lessons, validation = signals(at.inputs, "train"), _validation(at.inputs)
-        pools, start = _pools(at.inputs), model_of(at.inputs["float"])
-        save(at, train_student(preset, start, lessons, *pools, validation, seed, **means(at)))
+        noise, start = _noise(at.inputs, seed), model_of(at.inputs["float"])
+        save(at, train_student(preset, start, lessons, noise, validation, seed, **means(at)))
 
     settings = {"epochs": preset.student_epochs, "rate": preset.student_rate}
     settings |= {"batch": preset.batch, "beta": list(preset.beta)}
@@ -263,7 +171,7 @@ def _student(preset: SupernovaPreset, seed: int) -> Stage:
         "Train the network for the chip",
         work,
         {**settings, "seed": seed},
-        ("lessons", "pool", "float"),
+        (LESSONS, POOL, ENRICHED_NOISE, "float"),
         (*FRONT, *NETWORKS, "runs/learn.py"),
         PACKAGES,
     )
@@ -292,10 +200,10 @@ def _convert(preset: SupernovaPreset) -> Stage:
         "Convert to exact integers, and choose the cut",
         work,
         {"fake_rate": preset.fake_rate},
-        ("student", "lessons", "cutting"),
+        ("student", LESSONS, POOL, ENRICHED_NOISE),
         (
             *("fixed.py", "graph", "frontends", "engines.py", "backends", "cpp"),
-            *("studies/supernova_trigger.py", "studies/supernova_metrics.py"),
+            *("studies/supernova_trigger.py", "studies/supernova_rare.py", "metrics.py"),
             *("runs/supernova.py", "runs/chip.py"),
         ),
         ("hgq2", "keras"),
@@ -311,22 +219,24 @@ def _cuts(network: Graph, inputs: Mapping[str, Path], fake_rate: float) -> Cuts:
     of images to validate by."""
     import numpy as np
 
-    from hairtrigger.studies.supernova_metrics import cut_at
+    from hairtrigger.studies.supernova_rare import weighted_cut
 
-    noise, signal = sample(inputs, "cut_noise"), sample(inputs, "validation_nue_cc")
+    noise, weights = weighted(inputs, "cut_enriched")
+    ordinary, signal = sample(inputs, "pool_noise"), sample(inputs, "validation_nue_cc")
     of_noise, of_signal = logit_codes(network, noise), logit_codes(network, signal)
-    found = cut_at(of_noise[:, 0].astype(np.float64), fake_rate)
-    over = of_signal[:, 0] >= found.value
+    cut = int(weighted_cut(of_noise[:, 0], weights, fake_rate))
+    over = of_signal[:, 0] >= cut
     sums = np.sort(pixel_sums(signal)[over])
     gate = int(sums[int(GATE_COST * len(sums))]) if len(sums) else 0
-    passed = (of_noise[:, 0] >= found.value) & (pixel_sums(noise) >= gate)
+    passed = (of_noise[:, 0] >= cut) & (pixel_sums(noise) >= gate)
     return Cuts(
-        cut=int(found.value),
+        cut=cut,
         gate=gate,
         fraction=network.output_types[0].lsb,
         passed=int(np.count_nonzero(passed)),
-        noise=len(noise),
-        gated=float(np.mean(pixel_sums(noise) >= gate)),
+        enriched=len(noise),
+        noise=len(ordinary),
+        gated=float(np.mean(pixel_sums(ordinary) >= gate)),
         gate_lost=float(np.mean(sums < gate)) if len(sums) else 0.0,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hairtrigger.report.supernova import Performance, Said
+    from hairtrigger.report.supernova import Performance
     from hairtrigger.studies.supernova import SupernovaPreset
     from hairtrigger.studies.supernova_samples import Sample
 
@@ -25,10 +25,14 @@ SOURCES = (
     *("fixed.py", "graph", "engines.py", "backends", "cpp", "metrics.py", "records.py", "report"),
     *("studies/supernova.py", "studies/supernova_burst.py", "studies/supernova_metrics.py"),
     *("studies/supernova_trigger.py", "studies/supernova_samples.py"),
-    *("studies/supernova_rivals.py", "runs/supernova.py", "runs/supernova_judge.py"),
-    *("runs/learn.py", "runs/supernova_chain.py"),
+    *("studies/supernova_rivals.py", "studies/supernova_rare.py", "runs/supernova.py"),
+    *("runs/supernova_judge.py", "runs/supernova_samples.py", "runs/learn.py"),
+    "runs/supernova_chain.py",
 )
-AFTER = ("tune", "lessons", "exam", "test_noise", "cutting", "float", "student", "convert")
+AFTER = (
+    *("tune", "lessons", "pool", "enriched", "exam", "test_noise"),
+    *("float", "student", "convert"),
+)
 
 
 def judge_stages(preset: SupernovaPreset, seed: int) -> tuple[Stage, Stage]:
@@ -62,30 +66,40 @@ def _perform(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
 
     from hairtrigger.report import supernova as page
     from hairtrigger.runs.gather import commit, versions
-    from hairtrigger.runs.supernova import STUDY, graph_codes, sample, signals, trigger_of
+    from hairtrigger.runs.supernova import STUDY, graph_codes, pixel_sums, trigger_of
+    from hairtrigger.runs.supernova_samples import RIVALS, sample, signals, weighted
     from hairtrigger.studies.supernova import SIGNALS
-    from hairtrigger.studies.supernova_metrics import cut_at
+    from hairtrigger.studies.supernova_rare import weighted_cut
     from hairtrigger.studies.supernova_rivals import Rivals
     from hairtrigger.studies.supernova_samples import joined
 
     test = joined([sample(at.inputs, "test_noise"), signals(at.inputs, "test")])
-    cutting = sample(at.inputs, "cut_noise")
+    cutting, cutting_weights = weighted(at.inputs, "cut_enriched")
+    rich, weights = weighted(at.inputs, "test_enriched")
     trigger = trigger_of(at.inputs)
-    logits, keep = graph_codes(trigger.decision(), test)
+    decision, gate = trigger.decision(), trigger.gate
+    logits, keep = graph_codes(decision, test)
     at.progress(1, 4)
     lowest = int(logits[:, 0].min()) - 1
-    gated = np.asarray(_gated(test, trigger.gate))
-    scores = np.where(gated, logits[:, 0], lowest).astype(np.float64)
+
+    def gated(found: Sample, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.where(pixel_sums(found) >= gate, codes, lowest).astype(np.float64)
+
+    scores = gated(test, logits[:, 0])
     types = 1 + logits[:, 1 : 1 + len(SIGNALS)].argmax(axis=1)
-    chip = page.Said(CHIP, scores, float(trigger.cut), types)
+    of_rich = gated(rich, graph_codes(decision, rich)[0][:, 0])
+    chip = page.Said(CHIP, scores, of_rich, float(trigger.cut), types)
     if not np.array_equal(scores >= chip.cut, keep[:, 0] != 0):
         raise AssertionError("the trigger keeps other images than those over its cut")
-    said = [chip, _float(at, test, cutting, preset.fake_rate, trigger.gate)]
+    floating = _float(at, gate)
+    cut = weighted_cut(floating(cutting), cutting_weights, preset.fake_rate)
+    said = [chip, page.Said(FLOAT, floating(test), floating(rich), cut)]
     at.progress(2, 4)
-    for rival in read_record(Rivals, at.inputs["tune"] / "rivals.json").rivals:
-        cut = cut_at(cutting.scores[rival.name], preset.fake_rate)
-        said.append(page.Said(rival.title, test.scores[rival.name], cut.value))
-    drawn = [page.judged(one, test.truth) for one in said]
+    for rival in read_record(Rivals, at.inputs["tune"] / RIVALS).rivals:
+        cut = weighted_cut(cutting.scores[rival.name], cutting_weights, preset.fake_rate)
+        both = test.scores[rival.name], rich.scores[rival.name]
+        said.append(page.Said(rival.title, *both, cut))
+    drawn = [page.judged(one, test.truth, weights) for one in said]
     at.progress(3, 4)
     rows = page.confusion(chip, test.truth)
     directions = logits[:, 1 + len(SIGNALS) :] * 2.0 ** -trigger.network.output_types[0].lsb
@@ -104,31 +118,24 @@ def _perform(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
     (at.folder / FILES[1]).write_text(page.picture(drawn, rows), encoding="utf-8")
 
 
-def _gated(found: Sample, gate: int) -> NDArray[np.bool_]:
-    from hairtrigger.runs.supernova import pixel_sums
-
-    return pixel_sums(found) >= gate
-
-
-def _float(at: Workplace, test: Sample, cutting: Sample, fake_rate: float, gate: int) -> Said:
-    """The float network behind the same gate, with a cut of its own."""
+def _float(at: Workplace, gate: int) -> Callable[[Sample], NDArray[np.float64]]:
+    """What the float network says of images, behind the same gate."""
     import numpy as np
 
-    from hairtrigger.report.supernova import Said
     from hairtrigger.runs.learn import model_of
-    from hairtrigger.studies.supernova_metrics import cut_at
+    from hairtrigger.runs.supernova import pixel_sums
     from hairtrigger.studies.supernova_samples import network_input
     from hairtrigger.train import predict
 
     model = model_of(at.inputs["float"])
 
     def scores(found: Sample) -> NDArray[np.float64]:
-        gated = np.flatnonzero(_gated(found, gate))
+        gated = np.flatnonzero(pixel_sums(found) >= gate)
         said = np.full(len(found), -1e6)
         said[gated] = predict(model, found.packed[gated], network_input)[:, 0]
         return said
 
-    return Said(FLOAT, scores(test), cut_at(scores(cutting), fake_rate).value)
+    return scores
 
 
 def _evaluate(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
@@ -145,7 +152,7 @@ def _evaluate(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
     evaluation = rows.evaluation(
         found,
         {name: (one.weights, one.history) for name, one in learned.items()},
-        read_record(Cuts, at.inputs["convert"] / CUTS).gated,
+        read_record(Cuts, at.inputs["convert"] / CUTS),
         read_record(ChainRecord, at.inputs["chain"] / CHAIN),
         preset,
         seed,

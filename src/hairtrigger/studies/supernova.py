@@ -7,6 +7,7 @@ the interaction is, and where the electron goes.
 
     supernova_front.py     from raw ticks to pixels (supernova_front_graph.py: as a circuit)
     supernova_samples.py   images, and what conventional triggers say of them
+    supernova_rare.py      noise of enriched argon, and what it stands for
     supernova_networks.py  the networks
     supernova_baseline.py  the conventional triggers
     supernova_metrics.py   figures; supernova_burst.py: of a trigger on bursts
@@ -28,15 +29,18 @@ from hairtrigger.studies import supernova_networks as networks
 from hairtrigger.studies.base import Trained
 from hairtrigger.studies.supernova_front import FrontConfig
 from hairtrigger.studies.supernova_samples import Sample, joined, network_input
-from hairtrigger.train import Data, FitSettings, Head, Heads, Kind, fit, predict, truth_loss
+from hairtrigger.train import Data, FitSettings, Head, Heads, Kind, fit, truth_loss
 from hairtrigger.train.fit import Tell
 
-FRONT = FrontConfig(threshold=30, pool="sum", scale=((7, 2), (9, 2), (11, 2), (13, 2)))
-"""Pixels of 4 ticks and 4 wires, sums on a scale that is nearly logarithmic: a sum keeps the energy
-of a track that crosses several wires, which tells an interaction from a decay."""
-ENRICHED = {"rn222_bq_cm3": 50.0, "ar42_bq_cm3": 500.0}
-"""Noise to learn from has so many times as many of the decays that look most like interactions: of
-ordinary noise one image in a thousand has one."""
+FRONT = FrontConfig(threshold=30, pool="sum", scale=((7, 2), (9, 2), (10, 3), (12, 1), (13, 1)))
+"""Pixels of 4 ticks and 4 wires: sums, which keep the energy of a track that crosses several wires,
+on a scale near a square root's, whose steps are still fine where the hardest decays end. What other
+pixels give is in docs/benchmarks/supernova_pixels.md."""
+ENRICHED = {"rn222_bq_cm3": 50.0, "ar42_bq_cm3": 1000.0}
+"""Noise to learn from, and to choose cuts on, has so many times as many of the decays that look
+most like interactions: of ordinary noise one image in a thousand has one."""
+RARE = ("pool_enriched", "cut_enriched", "test_enriched")
+"""Samples of enriched argon whose images are weighed or chosen by their decays."""
 IMAGE = (TICKS // FRONT.block[0], FRONT.columns)
 """Rows and columns of pixels."""
 SIGNALS = CLASSES[1:]
@@ -59,9 +63,10 @@ POINTING_MEV = 5.0
 class SupernovaPreset:
     """How large a run is: images of each kind of signal, and of noise.
 
-    ``pool_noise``: of which the hardest train the network; ``cut_noise``: that choose the cut;
-    ``test_noise``: that count fakes; ``tune_...``: that tune the conventional triggers.
-    ``fake_rate``: images of noise that may pass, as a share. ``chain_images``: that go through the
+    ``pool_noise``, ``pool_enriched``: that train the network; ``cut_enriched``: that choose its
+    cut; ``test_enriched``: that say how many fakes there are; ``test_noise``: that count them;
+    ``tune_...``: that tune the conventional triggers. ``fake_rate``: images of ordinary noise that
+    may pass, as a share. ``chain_images``: that go through the
     whole chain in simulated Verilog; ``proof_images``: that all engines are compared on.
     """
 
@@ -70,8 +75,10 @@ class SupernovaPreset:
     validation_signal: int
     test_signal: int
     pool_noise: int
+    pool_enriched: int
     validation_noise: int
-    cut_noise: int
+    cut_enriched: int
+    test_enriched: int
     test_noise: int
     tune_noise: int
     tune_signal: int
@@ -87,16 +94,16 @@ class SupernovaPreset:
 
 
 SMOKE = SupernovaPreset(
-    *("smoke", 1024, 512, 512, 4096, 1024, 2048, 2048, 2048, 512),
+    *("smoke", 1024, 512, 512, 2048, 4096, 1024, 4096, 4096, 2048, 2048, 512),
     *(1e-2, 1, 1, 4, 64),
 )
 DEMO = SupernovaPreset(
-    *("demo", 4096, 512, 2048, 16_384, 2048, 32_768, 65_536, 8192, 1024),
-    *(1e-4, 6, 5, 32, 512),
+    *("demo", 4096, 512, 2048, 8192, 32_768, 2048, 32_768, 32_768, 65_536, 8192, 1024),
+    *(1e-4, 6, 6, 32, 512),
 )
 PAPER = SupernovaPreset(
-    *("paper", 20_480, 2048, 10_240, 163_840, 8192, 1_024_000, 3_072_000, 40_960, 4096),
-    *(1e-6, 8, 8, 512, 8192),
+    *("paper", 20_480, 2048, 10_240, 32_768, 262_144, 8192, 524_288, 524_288, 3_072_000),
+    *(40_960, 4096, 1e-6, 8, 10, 512, 8192),
 )
 PRESETS = (SMOKE, DEMO, PAPER)
 
@@ -111,16 +118,17 @@ def preset_named(name: str) -> SupernovaPreset:
 
 
 def sizes(preset: SupernovaPreset) -> dict[str, tuple[str, int]]:
-    """Kind and number of images of each sample of a run, by its name. ``pool_enriched`` and
-    ``validation_enriched`` are noise of `enriched` argon."""
+    """Kind and number of images of each sample of a run, by its name; those whose name ends in
+    "enriched" are noise of `enriched` argon."""
     found: dict[str, tuple[str, int]] = {}
     for part in ("train", "validation", "test"):
         count = getattr(preset, f"{part}_signal")
         found |= {f"{part}_{kind}": (kind, count) for kind in SIGNALS}
-    for part in ("pool", "validation", "cut", "test"):
+    for part in ("pool", "validation", "test"):
         found[f"{part}_noise"] = ("noise", getattr(preset, f"{part}_noise"))
-    for part in ("pool", "validation"):
-        found[f"{part}_enriched"] = ("noise", getattr(preset, f"{part}_noise"))
+    found["validation_enriched"] = ("noise", preset.validation_noise)
+    for name in RARE:
+        found[name] = ("noise", getattr(preset, name))
     return found
 
 
@@ -154,33 +162,20 @@ def train_float(
     preset: SupernovaPreset,
     signal: Sample,
     noise: Sample,
-    rich: Sample,
     validation: Sample,
     seed: int,
     *,
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
-    """The float network, from all signal, as many images of enriched argon, half as many of
-    ordinary."""
+    """The float network."""
     model = _seeded(networks.build_float, seed)
-    count = len(signal)
-    train = joined([signal, rich.select(slice(0, count)), noise.select(slice(0, count // 2))])
     settings = FitSettings(preset.float_epochs, preset.batch, preset.float_rate, seed)
+    train = data(joined([signal, noise])), data(validation)
     how: dict[str, Any] = {"checkpoint": checkpoint, "progress": progress}
-    history = fit(
-        model, data(train), data(validation), truth_loss(HEADS), settings, what="train float", **how
+    return Trained(
+        model, fit(model, *train, truth_loss(HEADS), settings, what="train float", **how)
     )
-    return Trained(model, history)
-
-
-def hardest(model: Any, noise: Sample, count: int, seed: int) -> Sample:
-    """Noise to train on: half the ``count`` that a network takes for signal most, half any."""
-    said = predict(model, noise.packed, network_input)[:, 0]
-    order = np.argsort(-said, kind="stable")
-    hard, rest = order[: count // 2], order[count // 2 :]
-    some = np.random.default_rng(seed).permutation(rest)[: count - count // 2]
-    return noise.select(np.sort(np.concatenate([hard, some])))
 
 
 def train_student(
@@ -188,34 +183,23 @@ def train_student(
     start: Any,
     signal: Sample,
     noise: Sample,
-    rich: Sample,
     validation: Sample,
     seed: int,
     *,
     checkpoint: Path | None = None,
     progress: Tell | None = None,
 ) -> Trained:
-    """The network for the chip, from the weights of a float one, against the noise that is hardest
-    for that."""
+    """The network for the chip, from the weights of a float one."""
     model = _seeded(networks.build_student, seed)
     networks.start_from_float(start, model)
-    count = len(signal)
-    hard = hardest(start, rich, count, seed)
-    train = joined([signal, hard, noise.select(slice(0, count // 2))])
     settings = FitSettings(
         preset.student_epochs, preset.batch, preset.student_rate, seed, preset.beta
     )
+    train = data(joined([signal, noise])), data(validation)
     how: dict[str, Any] = {"checkpoint": checkpoint, "progress": progress}
-    history = fit(
-        model,
-        data(train),
-        data(validation),
-        truth_loss(HEADS),
-        settings,
-        what="train student",
-        **how,
+    return Trained(
+        model, fit(model, *train, truth_loss(HEADS), settings, what="train student", **how)
     )
-    return Trained(model, history)
 
 
 def _seeded(build: Callable[..., Any], seed: int) -> Any:
