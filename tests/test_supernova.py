@@ -24,7 +24,12 @@ from hairtrigger.studies.supernova_samples import (
     read,
     unpack,
 )
-from hairtrigger.studies.supernova_trigger import TRIGGER, Trigger, read_trigger
+from hairtrigger.studies.supernova_trigger import (
+    TRIGGER,
+    Trigger,
+    deciding_model,
+    read_trigger,
+)
 
 SMALL = FrontConfig(wires=48, board=48)
 
@@ -128,6 +133,22 @@ def test_the_trigger_keeps_what_is_over_gate_and_cut(cut, gate, seed):
     assert np.array_equal(logits, emulate_codes(network, (pixels,))[0])
     wanted = (logits[:, 0] >= cut) & (pixels.sum(axis=(1, 2, 3)) >= gate)
     assert np.array_equal(keep[:, 0] != 0, wanted)
+
+
+def test_the_model_in_keras_decides_by_cut_and_gate():
+    keras = import_keras()
+    pixels = keras.Input((4, 6, 1))
+    dense = keras.layers.Dense(3, name="out")
+    model = keras.Model(pixels, dense(keras.layers.Flatten()(pixels)))
+    x = np.random.default_rng(3).integers(0, 4, (200, 4, 6, 1)).astype(np.float32)
+    logits = model.predict(x, verbose=0)
+    cut, gate = float(np.median(logits[:, 0])), 36
+    said, keep = deciding_model(model, cut, gate).predict(x, verbose=0)
+    assert np.array_equal(said, logits)
+    wanted = (logits[:, 0] >= cut) & (x.sum(axis=(1, 2, 3)) >= gate)
+    assert keep.shape == (200, 1)
+    assert np.array_equal(keep[:, 0] != 0, wanted)
+    assert 20 < wanted.sum() < 90  # both matter
 
 
 def test_a_trigger_is_written_and_read(tmp_path):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hairtrigger.pipeline import STAGES, Stage, Workplace
 from hairtrigger.records import to_text
-from hairtrigger.runs.chip import Goal, graph_stages, write_conversion
+from hairtrigger.runs.chip import MODEL, Goal, graph_stages, write_conversion
 from hairtrigger.runs.gather import Report, finish, origin_of
 from hairtrigger.runs.learn import means, model_of, save
 from hairtrigger.runs.supernova_samples import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hairtrigger.studies.supernova_trigger import Trigger
 
 STUDY = "supernova"
-TRIGGER, CUTS = "trigger", "cuts.json"
+CONVERT, TRIGGER, CUTS = "convert", "trigger", "cuts.json"
 NETWORKS = (
     *("studies/supernova.py", "studies/supernova_networks.py", "studies/supernova_rare.py"),
     "train",
@@ -85,6 +85,9 @@ def run_supernova(
     def events(inputs: Mapping[str, Path]) -> np.ndarray:
         return _events(inputs, preset.proof_images)
 
+    def model(inputs: Mapping[str, Path]) -> Path:
+        return inputs[CONVERT] / MODEL
+
     performance, evaluate = judge_stages(preset, seed)
     stages = [
         tune_stage(preset, seed),
@@ -93,7 +96,7 @@ def run_supernova(
         _student(preset, seed),
         _convert(preset),
         performance,
-        *graph_stages(goal, seed, events, after=(EXAM,), fewest=preset.proof_images),
+        *graph_stages(goal, seed, events, model=model, after=(EXAM,), fewest=preset.proof_images),
         chain_stage(preset, seed, goal),
         evaluate,
     ]
@@ -110,7 +113,7 @@ def run_supernova(
 def _show_trigger(folder: Path) -> None:
     link = folder / TRIGGER
     link.unlink(missing_ok=True)
-    link.symlink_to(Path(STAGES) / "convert" / TRIGGER, target_is_directory=True)
+    link.symlink_to(Path(STAGES) / CONVERT / TRIGGER, target_is_directory=True)
 
 
 # --- networks ------------------------------------------------------------------------------------
@@ -184,19 +187,22 @@ def _convert(preset: SupernovaPreset) -> Stage:
         from hairtrigger.frontends.hgq import from_hgq
         from hairtrigger.graph.passes import optimise
         from hairtrigger.studies.supernova import FRONT as OURS
-        from hairtrigger.studies.supernova_trigger import Trigger
+        from hairtrigger.studies.supernova_trigger import Trigger, deciding_model
 
-        network = optimise(from_hgq(model_of(at.inputs["student"]), name=STUDY))
+        model = model_of(at.inputs["student"])
+        network = optimise(from_hgq(model, name=STUDY))
         cuts = _cuts(network, at.inputs, preset.fake_rate)
         trigger = Trigger(OURS, network, cuts.cut, cuts.gate)
         decision = trigger.decision()
         write_conversion(at.folder, decision, optimise(decision))
+        real = cuts.cut * 2.0**-cuts.fraction
+        deciding_model(model, real, cuts.gate).save(at.folder / MODEL)
         (at.folder / TRIGGER).mkdir()
         trigger.save(at.folder / TRIGGER)
         (at.folder / CUTS).write_text(to_text(cuts), encoding="utf-8")
 
     return Stage(
-        "convert",
+        CONVERT,
         "Convert to exact integers, and choose the cut",
         work,
         {"fake_rate": preset.fake_rate},
@@ -282,7 +288,7 @@ def trigger_of(inputs: Mapping[str, Path]) -> Trigger:
     """The trigger that stage ``convert`` left."""
     from hairtrigger.studies.supernova_trigger import read_trigger
 
-    return read_trigger(inputs["convert"] / TRIGGER)
+    return read_trigger(inputs[CONVERT] / TRIGGER)
 
 
 def _events(inputs: Mapping[str, Path], count: int) -> np.ndarray:

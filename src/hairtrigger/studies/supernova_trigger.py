@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,6 +94,19 @@ class Trigger:
         }
         (folder / NETWORK).write_text(str(self.network), encoding="utf-8")
         (folder / TRIGGER).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def deciding_model(model: Any, cut: float, gate: int) -> Any:
+    """The Keras model of the network with the outputs of `Trigger.decision`, from pixels to both;
+    ``cut`` as a real number."""
+    from hairtrigger.frontends.keras_file import import_keras
+
+    keras = import_keras()
+    pixels, logits = model.inputs[0], model.outputs[0]
+    likely = keras.ops.greater_equal(logits[:, SIGNAL : SIGNAL + 1], cut)
+    enough = keras.ops.greater_equal(keras.ops.sum(pixels, axis=(1, 2)), gate)
+    keep = keras.ops.cast(keras.ops.logical_and(likely, enough), "float32")
+    return keras.Model(model.inputs, [logits, keep], name=model.name)
 
 
 def read_trigger(folder: Path) -> Trigger:
