@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,30 @@ def test_wrong_input_is_one_clear_error(tmp_path, monkeypatch, words, code, prob
 def test_debug_shows_the_traceback(tmp_path):
     result = call("report", tmp_path, "--debug")
     assert type(result.exception).__name__ == "StorageError"
+
+
+def test_sigterm_ends_what_was_started(tmp_path):
+    child = f"import os, time; open({str(tmp_path / 'new')!r}, 'w').write(str(os.getpid()))"
+    child += f"; os.rename({str(tmp_path / 'new')!r}, {str(tmp_path / 'pid')!r}); time.sleep(60)"
+    program = f"""
+import os, signal, sys, threading, time
+from hairtrigger.cli.told import told
+from hairtrigger.tools.process import run
+def end():
+    while not os.path.exists({str(tmp_path / "pid")!r}):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end, daemon=True).start()
+with told(False, "Go on."):
+    run([sys.executable, "-c", {child!r}], tool="a tool")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50
+    )
+    assert "Ended by SIGTERM. Go on." in done.stderr
+    number = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch, tmp_path):

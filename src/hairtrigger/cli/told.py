@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +21,24 @@ if TYPE_CHECKING:
     from hairtrigger.runs.compare import Comparison
     from hairtrigger.runs.sweep import Swept
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes after Ctrl-C and SIGTERM, as shells have them."""
+
+
+class _Terminated(BaseException):
+    pass
 
 
 @contextmanager
 def told(debug: bool, then: str = "") -> Generator[None]:
-    """Errors that are meant for people, without a traceback, and their exit codes."""
+    """Errors that are meant for people, without a traceback, and their exit codes.
+
+    SIGTERM, by which batch systems end a job, is met as Ctrl-C is: programs that were started are
+    ended too.
+    """
     try:
-        yield
+        with _terminable():
+            yield
     except HairtriggerError as error:
         if debug:
             raise
@@ -36,6 +47,27 @@ def told(debug: bool, then: str = "") -> Generator[None]:
     except KeyboardInterrupt:
         print("\nInterrupted. " + then, file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    except _Terminated:
+        print("\nEnded by SIGTERM. " + then, file=sys.stderr)
+        raise typer.Exit(TERMINATED) from None
+
+
+@contextmanager
+def _terminable() -> Generator[None]:
+    """Raise `_Terminated` on SIGTERM, unless somebody else waits for it or threads forbid it."""
+
+    def end(number: int, frame: object) -> None:
+        raise _Terminated
+
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def command() -> str:
