@@ -90,7 +90,7 @@ class SupernovaPreset:
     batch: int = 256
     float_rate: float = 4e-3
     student_rate: float = 3e-3
-    beta: tuple[float, float] = (1e-7, 1e-6)
+    beta: tuple[float, float] = (3e-8, 4e-7)
 
 
 SMOKE = SupernovaPreset(
