@@ -104,7 +104,8 @@ def deciding_model(model: Any, cut: float, gate: int) -> Any:
     keras = import_keras()
     pixels, logits = model.inputs[0], model.outputs[0]
     likely = keras.ops.greater_equal(logits[:, SIGNAL : SIGNAL + 1], cut)
-    enough = keras.ops.greater_equal(keras.ops.sum(pixels, axis=(1, 2)), gate)
+    total = keras.ops.einsum("nijc->nc", pixels)  # `sum` would be named as the network's layer is
+    enough = keras.ops.greater_equal(total, gate)
     keep = keras.ops.cast(keras.ops.logical_and(likely, enough), "float32")
     return keras.Model(model.inputs, [logits, keep], name=model.name)
 
