@@ -45,17 +45,17 @@ def said(truth):
     scores = truth["visible_mev"].astype(np.float64)
     scores[:20] = 9.0
     types = np.maximum(truth["kind"], 1).astype(np.int64)
-    return page.Said("chip", scores, ENRICHED, 8.0, types)
+    return page.Said("chip", scores, ENRICHED, 8.0, 8.5, types)
 
 
 @pytest.fixture(scope="module")
 def performance(truth, said):
-    floating = page.Said("float", said.scores, ENRICHED, 8.0)
-    clusters = page.Said("clusters", said.scores / 2, ENRICHED / 2, 4.5)
+    floating = page.Said("float", said.scores, ENRICHED, 8.0, 8.0)
+    clusters = page.Said("clusters", said.scores / 2, ENRICHED / 2, 4.5, 4.5)
     drawn = [page.judged(one, truth, WEIGHTS) for one in (said, floating, clusters)]
     rows = page.confusion(said, truth)
     made = page.Performance(
-        *("supernova", "smoke", SEED, 1e-2),
+        *("supernova", "smoke", SEED, 1e-2, 1e-3),
         tuple(map(page.method, drawn)),
         tuple(tuple(map(page.of_fraction, row)) for row in rows),
         page.pointing(truth["direction"][:, [0, 2]], said.scores >= 8, truth, SEED),
@@ -70,6 +70,9 @@ def test_a_method_is_counted_at_its_cut(performance, truth):
     assert (chip.fakes.value, chip.fakes.n) == (0.01, 2000)
     assert chip.expected.value == pytest.approx(0.002, rel=1e-3)
     assert chip.expected.high < 0.005  # 50 images say so, not 2
+    high = truth["visible_mev"][truth["kind"] == CLASSES.index("nue_cc")] >= 8.5
+    assert chip.burst_kept.value == pytest.approx(high.mean())
+    assert chip.burst_expected == chip.expected  # the score of those that pass is 9
     assert chip.hz.value == pytest.approx(0.01 * 6.25e6)
     assert chip.reduction.value == 100
     assert chip.efficiency.value == 1  # all above 10 MeV score above 8
@@ -81,7 +84,7 @@ def test_a_method_is_counted_at_its_cut(performance, truth):
 
 def test_no_fake_leaves_the_reduction_open(truth, said):
     made = page.method(
-        page.judged(page.Said("strict", said.scores, ENRICHED, 20.0), truth, WEIGHTS)
+        page.judged(page.Said("strict", said.scores, ENRICHED, 20.0, 20.0), truth, WEIGHTS)
     )
     assert made.fakes.value == 0
     assert made.reduction.value is None

@@ -44,7 +44,11 @@ def judge_stages(preset: SupernovaPreset, seed: int) -> tuple[Stage, Stage]:
     def evaluate(at: Workplace) -> None:
         _evaluate(at, preset, seed)
 
-    settings: dict[str, Any] = {"fake_rate": preset.fake_rate, "seed": seed}
+    settings: dict[str, Any] = {
+        "fake_rate": preset.fake_rate,
+        "burst_rate": preset.burst_rate,
+        "seed": seed,
+    }
     packages = ("numpy", "keras", "jax", "matplotlib")
     title = "Judge all methods"
     return (
@@ -88,17 +92,22 @@ def _perform(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
     scores = gated(test, logits[:, 0])
     types = 1 + logits[:, 1 : 1 + len(SIGNALS)].argmax(axis=1)
     of_rich = gated(rich, graph_codes(decision, rich)[0][:, 0])
-    chip = page.Said(CHIP, scores, of_rich, float(trigger.cut), types)
+    rates = preset.fake_rate, preset.burst_rate
+
+    def cuts(scores: NDArray[np.float64]) -> list[float]:
+        return [weighted_cut(scores, cutting_weights, rate) for rate in rates]
+
+    burst_cut = cuts(gated(cutting, graph_codes(decision, cutting)[0][:, 0]))[1]
+    chip = page.Said(CHIP, scores, of_rich, float(trigger.cut), burst_cut, types)
     if not np.array_equal(scores >= chip.cut, keep[:, 0] != 0):
         raise AssertionError("the trigger keeps other images than those over its cut")
     floating = _float(at, gate)
-    cut = weighted_cut(floating(cutting), cutting_weights, preset.fake_rate)
-    said = [chip, page.Said(FLOAT, floating(test), floating(rich), cut)]
+    of_float = floating(test), floating(rich)
+    said = [chip, page.Said(FLOAT, *of_float, *cuts(floating(cutting)))]
     at.progress(2, 4)
     for rival in read_record(Rivals, at.inputs["tune"] / RIVALS).rivals:
-        cut = weighted_cut(cutting.scores[rival.name], cutting_weights, preset.fake_rate)
         both = test.scores[rival.name], rich.scores[rival.name]
-        said.append(page.Said(rival.title, *both, cut))
+        said.append(page.Said(rival.title, *both, *cuts(cutting.scores[rival.name])))
     drawn = [page.judged(one, test.truth, weights) for one in said]
     at.progress(3, 4)
     rows = page.confusion(chip, test.truth)
@@ -108,6 +117,7 @@ def _perform(at: Workplace, preset: SupernovaPreset, seed: int) -> None:
         preset=preset.name,
         seed=seed,
         fake_rate=preset.fake_rate,
+        burst_rate=preset.burst_rate,
         methods=tuple(map(page.method, drawn)),
         confusion=tuple(tuple(map(page.of_fraction, row)) for row in rows),
         pointing=page.pointing(directions, keep[:, 0] != 0, test.truth, seed),

@@ -66,8 +66,9 @@ class SupernovaPreset:
     ``pool_noise``, ``pool_enriched``: that train the network; ``cut_enriched``: that choose its
     cut; ``test_enriched``: that say how many fakes there are; ``test_noise``: that count them;
     ``tune_...``: that tune the conventional triggers. ``fake_rate``: images of ordinary noise that
-    may pass, as a share. ``chain_images``: that go through the
-    whole chain in simulated Verilog; ``proof_images``: that all engines are compared on.
+    may pass, as a share; ``burst_rate``: the same for images that count for a burst.
+    ``chain_images``: that go through the whole chain in simulated Verilog; ``proof_images``: that
+    all engines are compared on.
     """
 
     name: str
@@ -83,6 +84,7 @@ class SupernovaPreset:
     tune_noise: int
     tune_signal: int
     fake_rate: float
+    burst_rate: float
     float_epochs: int
     student_epochs: int
     chain_images: int
@@ -90,20 +92,20 @@ class SupernovaPreset:
     batch: int = 256
     float_rate: float = 4e-3
     student_rate: float = 3e-3
-    beta: tuple[float, float] = (3e-8, 4e-7)
+    beta: tuple[float, float] = (2e-8, 1.5e-7)
 
 
 SMOKE = SupernovaPreset(
     *("smoke", 1024, 512, 512, 2048, 4096, 1024, 4096, 4096, 2048, 2048, 512),
-    *(1e-2, 1, 1, 4, 64),
+    *(1e-2, 1e-3, 1, 1, 4, 64),
 )
 DEMO = SupernovaPreset(
     *("demo", 4096, 512, 2048, 8192, 32_768, 2048, 32_768, 32_768, 65_536, 8192, 1024),
-    *(1e-4, 6, 6, 32, 512),
+    *(1e-4, 1e-6, 6, 6, 32, 512),
 )
 PAPER = SupernovaPreset(
     *("paper", 20_480, 2048, 10_240, 32_768, 262_144, 8192, 524_288, 524_288, 3_072_000),
-    *(40_960, 4096, 1e-6, 8, 10, 512, 8192),
+    *(40_960, 4096, 1e-6, 1e-7, 8, 12, 512, 8192),
 )
 PRESETS = (SMOKE, DEMO, PAPER)
 
