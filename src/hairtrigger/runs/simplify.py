@@ -196,19 +196,16 @@ def _gather(
         plain = sum(lut_estimate(graph, goal.interval))
         if scale is None:
             scale = chip.lut / plain if chip and plain else 1.0
-        cuts = 0
-        if chain and chain[-1].kind == BITS:
+        if len(chain) == 1 and chain[0].kind == BITS and not table:
             bits = read_record(Bits, folders[name] / BITS_FILE)
-            cuts = len(bits.made)
-            if len(chain) == 1 and not table:
-                table = tuple(dataclasses.replace(w, lut=scale * w.lut) for w in bits.table)
+            table = tuple(dataclasses.replace(w, lut=scale * w.lut) for w in bits.table)
         points.append(
             Simpler(
                 " ".join(map(str, chain)) or "as it was",
                 tuple(map(str, chain)),
                 state.dropped.inputs,
                 state.dropped.channels,
-                cuts,
+                state.cuts,
                 scale * plain,
                 scores.engine,
                 scores.scores,
