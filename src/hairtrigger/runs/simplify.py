@@ -90,7 +90,8 @@ def simplify(
         stages = [training_stages(study, preset, seed)[0]]
         stages.append(start_stage(study, goal, (), run))
     judged = [(START, ())]
-    stages += _judged(study, preset, seed, goal, START, "the student as it was", settings)
+    stages.append(_scores_stage(study, preset, seed, START, "the student as it was"))
+    chips = [_chip_stage(goal, START, "the student as it was")]
     names = {START}
     for chain in chains:
         before = START
@@ -102,13 +103,15 @@ def simplify(
                     step_stage(study, preset, seed, goal, name, before, chain[count - 1], settings)
                 )
                 title = " ".join(map(str, chain[:count]))
-                stages += _judged(study, preset, seed, goal, name, title, settings)
+                stages.append(_scores_stage(study, preset, seed, name, title))
+                chips.append(_chip_stage(goal, name, title))
                 judged.append((name, chain[:count]))
             before = name
     if settings.surrogate:
         kind, leaves = settings.surrogate, settings.leaves
         stages.append(surrogate_stage(study, preset, seed, START, kind, leaves))
-    done = run_stages(stages, folder, reporter)
+    # Chips last: they take longest, and no step waits for one.
+    done = run_stages([*stages, *(chips if settings.chips else ())], folder, reporter)
     folders = {name: found.folder for name, found in done.items()}
     samples = samples_of(study, preset, seed, folders)
     made = _gather(study, preset, seed, goal, judged, folders, samples, settings)
@@ -124,10 +127,8 @@ def _name(steps: Sequence[Step]) -> str:
 # --- a point -------------------------------------------------------------------------------------
 
 
-def _judged(
-    study: Study, preset: Any, seed: int, goal: Goal, of: str, title: str, settings: Settings
-) -> list[Stage]:
-    """Stages ``<of>_scores`` and, where chips are asked for, ``<of>_chip``."""
+def _scores_stage(study: Study, preset: Any, seed: int, of: str, title: str) -> Stage:
+    """Stage ``<of>_scores``: the study's figures of the Graph that stage ``of`` left."""
 
     def scores(at: Workplace) -> None:
         samples = samples_of(study, preset, seed, at.inputs)
@@ -140,31 +141,25 @@ def _judged(
         record = Scores(engine, {key: _estimate(value) for key, value in found.items()})
         (at.folder / SCORES).write_text(to_text(record), encoding="utf-8")
 
+    size = {"preset": dataclasses.asdict(preset), "seed": seed}
+    sources = (*SOURCES, *sources_of(study), *OWN)
+    packages = (*PACKAGES, "onnx", "onnxruntime")
+    return Stage(
+        f"{of}_scores", f"Judge: {title}", scores, size, ("simulate", of), sources, packages
+    )
+
+
+def _chip_stage(goal: Goal, of: str, title: str) -> Stage:
+    """Stage ``<of>_chip``: the Graph that stage ``of`` left, synthesised."""
+
     def chip(at: Workplace) -> None:
         counted = silicon(read_graph(at.inputs[of]), goal)
         (at.folder / CHIP).write_text(to_text(counted), encoding="utf-8")
 
-    size = {"preset": dataclasses.asdict(preset), "seed": seed}
     target = {"part": goal.part.name, "clock_mhz": goal.clock.mhz}
     target |= {"interval": goal.interval, "axis": goal.axis}
-    sources = (*SOURCES, *sources_of(study), *OWN)
     wired = ("fixed.py", "graph", "rtl", "targets", "tools", "backends/rtl.py")
-    stages = [
-        Stage(
-            f"{of}_scores",
-            f"Judge: {title}",
-            scores,
-            size,
-            ("simulate", of),
-            sources,
-            (*PACKAGES, "onnx", "onnxruntime"),
-        )
-    ]
-    if settings.chips:
-        stages.append(
-            Stage(f"{of}_chip", f"Synthesise: {title}", chip, target, (of,), wired, ("pyosys",))
-        )
-    return stages
+    return Stage(f"{of}_chip", f"Synthesise: {title}", chip, target, (of,), wired, ("pyosys",))
 
 
 def _estimate(value: Any) -> Estimate:
