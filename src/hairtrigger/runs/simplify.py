@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from hairtrigger.studies.base import Samples, Study
 
 OWN = ("runs/simplify.py", "runs/simplified.py")
-SCORES, CHIP = "scores.json", "chip.json"
+SCORES, CHIP, ALLOWED = "scores.json", "chip.json", "fakes.txt"
 
 
 def simplify(
@@ -137,16 +137,38 @@ def _scores_stage(study: Study, preset: Any, seed: int, of: str, title: str) -> 
         for number, (name, events) in enumerate(samples.test.items()):
             at.progress(number, len(samples.test))
             outputs[name] = run(study.data(events))
-        found = study.scores(study.evaluate(outputs, samples))
+        found = dict(study.scores(study.evaluate(outputs, samples)))
+        if study.name.partition("_")[0] == "muon":
+            found |= _same_fakes(at, study, of, outputs, samples)
         record = Scores(engine, {key: _estimate(value) for key, value in found.items()})
         (at.folder / SCORES).write_text(to_text(record), encoding="utf-8")
 
     size = {"preset": dataclasses.asdict(preset), "seed": seed}
     sources = (*SOURCES, *sources_of(study), *OWN)
     packages = (*PACKAGES, "onnx", "onnxruntime")
-    return Stage(
-        f"{of}_scores", f"Judge: {title}", scores, size, ("simulate", of), sources, packages
-    )
+    after = ("simulate", of, *(() if of == START else (f"{START}_scores",)))
+    return Stage(f"{of}_scores", f"Judge: {title}", scores, size, after, sources, packages)
+
+
+def _same_fakes(
+    at: Workplace, study: Study, of: str, outputs: Mapping[str, Any], samples: Samples
+) -> dict[str, Any]:
+    """Efficiency at no more fakes than the student had as it was, and the soft muons that pass.
+
+    Stage ``start_scores`` leaves how many fakes that were.
+    """
+    from hairtrigger.studies.muon import NOISE_RATES, noise_name
+    from hairtrigger.studies.muon_metrics import TRIGGER_GEV, at_same_fakes
+
+    noise = study.decode(outputs[noise_name(NOISE_RATES[-1])]).pt
+    if of == START:
+        allowed = int((noise >= TRIGGER_GEV).sum())
+        (at.folder / ALLOWED).write_text(f"{allowed}\n", encoding="utf-8")
+    else:
+        allowed = int((at.inputs[f"{START}_scores"] / ALLOWED).read_text(encoding="utf-8"))
+    muons = study.decode(outputs["muons"]).pt
+    found = at_same_fakes(muons, samples.test["muons"].truth, noise, allowed)
+    return {"efficiency_same_fakes": found.efficiency, "soft_same_fakes": found.soft}
 
 
 def _chip_stage(goal: Goal, of: str, title: str) -> Stage:
