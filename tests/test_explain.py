@@ -297,6 +297,43 @@ def test_relevance_of_quantised_layers_is_conserved_but_for_biases(all_layers: A
     assert not np.allclose(taken, as_subject(all_layers, 1).values(x), rtol=1e-3)
 
 
+def test_the_straight_path_is_refined_where_it_has_kinks(convolution: Any, quantised: Any) -> None:
+    from hairtrigger.explain.refine import refined_gradients
+
+    keras = prepare()
+    given = keras.Input((2,))
+    hidden = keras.layers.Dense(2, activation="relu", name="h")(given)
+    model = keras.Model(given, keras.layers.Dense(1, use_bias=False, name="y")(hidden))
+    model.set_weights(
+        [
+            np.array([[1, 0], [1, 1]], np.float32),
+            np.array([-0.37, -0.811], np.float32),
+            np.array([[1], [-5]], np.float32),
+        ]
+    )
+    # Unit 1 opens at t = 0.185 (x = y = t), unit 2 at 0.811: shares by hand.
+    found = refined_gradients(model, np.ones((1, 2), np.float32), within=1e-4)
+    wanted = [1 - 0.185, 1 - 0.185 - 5 * (1 - 0.811)]
+    np.testing.assert_allclose(found.values[0], wanted, atol=2e-4)
+    coarse = integrated_gradients(model, np.ones((1, 2), np.float32), steps=32)
+    assert completeness(found).share < 1e-3 < completeness(coarse).share
+
+    x = RNG.normal(0, 1, (70, 4, 6, 1)).astype(np.float32)
+    found = refined_gradients(convolution, x, 0, within=1e-3)
+    assert completeness(found).within > 0.95
+    fine = integrated_gradients(convolution, x, 0, steps=2000)
+    np.testing.assert_allclose(found.values, fine.values, atol=0.01 * np.abs(fine.values).max())
+
+    # A rounded answer jumps: it ends all the same, and says how much it misses.
+    jumping, graph = quantised
+    assert np.isfinite(refined_gradients(jumping, images(3), 1).values).all()
+    with pytest.raises(UnsupportedError, match="no gradient"):
+        refined_gradients(graph, images(3), 1)
+    for bad in ({"within": 0.0}, {"within": 1.0}, {"most": 8}):
+        with pytest.raises(InputError, match="within ="):
+            refined_gradients(jumping, images(3), 1, **bad)
+
+
 def test_lighting_is_complete_to_rounding_and_a_dark_event_has_no_map(quantised: Any) -> None:
     model, graph = quantised
     x = images(6)

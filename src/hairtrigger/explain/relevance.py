@@ -65,8 +65,9 @@ def relevance(
     be negative. Layers known: Dense, Conv1D, Conv2D, max and average pools and those of HGQ2, sums,
     ReLU, Rescaling, and layers that move numbers.
 
-    Raises `UnsupportedError` for a Graph or a model with other layers, naming them, and `InputError` for another rule, an epsilon that is not positive, or negative inputs
-    with rule "z+".
+    Raises `UnsupportedError` for a Graph or a model with other layers, naming them, and
+    `InputError` for another rule, an epsilon that is not positive, or negative inputs with rule
+    "z+".
     """
     if rule not in RULES:
         raise InputError(f"There is no rule {rule!r}.", f"Choose one of: {', '.join(RULES)}.")
