@@ -15,8 +15,10 @@ from hairtrigger.detectors.strips_config import StripsConfig
 from hairtrigger.engines import run
 from hairtrigger.errors import InputError
 from hairtrigger.explain.case import Answer, Asked, Case, Events
+from hairtrigger.explain.features import strips_features
 from hairtrigger.explain.groups import Groups, by_axis
 from hairtrigger.explain.load import CHIP
+from hairtrigger.explain.readable import sum_answer, tree_answer
 from hairtrigger.explain.shapley import shapley
 from hairtrigger.explain.subject import Scalar
 from hairtrigger.explain.truth import in_words, on_truth
@@ -252,12 +254,48 @@ def by_strip(asked: Asked, orders: int = 32) -> Answer:
     )
 
 
+def as_sum(network: Any, seed: int, planes: int = PLANES) -> Answer:
+    """The position as a sum of what a physicist reads off a cluster."""
+    made = _muons(planes, seed)
+    given = inputs(made)
+    features, names = strips_features(given)
+    said = outputs(network, given)[:, output_slices(HEADS)["x"].start]
+    return sum_answer(
+        features,
+        names,
+        said,
+        made.truth["x"].astype(np.float64),
+        what="position x [strips]",
+        events="clusters of muons at 0 to 40 degrees",
+    )
+
+
+def as_tree(network: Any, seed: int, planes: int = PLANES) -> Answer:
+    """The logit of a muon as a tree: clusters of muons and of the background alone."""
+    muons = simulate(Source(planes, seed, (0.0, 40.0), RATE_KHZ_CM2))
+    others = simulate(Source(8 * planes, seed + 1, (0.0, 40.0), RATE_KHZ_CM2, False))
+    kept = muons.select(muons.truth["kind"] == MUON), others
+    given = np.concatenate([inputs(part) for part in kept])
+    given = given[np.random.default_rng(seed).permutation(len(given))]
+    features, names = strips_features(given)
+    said = outputs(network, given)[:, output_slices(HEADS)["muon"]][:, 0]
+    return tree_answer(
+        features,
+        names,
+        said,
+        what="logit of a muon",
+        events=f"clusters, {len(kept[0]):,} of muons and {len(others):,} of background",
+        seed=seed,
+    )
+
+
 def questions(asked: Asked) -> tuple[Answer, ...]:
-    first = charge_or_time(asked.deployed, asked.seed + 1)
-    asked.tell(1, 3)
-    second = muon_strips(asked.deployed, asked.seed + 2)
-    asked.tell(2, 3)
-    return first, second, by_strip(asked)
+    network, seed = asked.deployed, asked.seed
+    found: list[Answer] = []
+    for number, ask in enumerate((charge_or_time, muon_strips, as_sum, as_tree), 1):
+        found.append(ask(network, seed + number))
+        asked.tell(number, 5)
+    return (*found, by_strip(asked))
 
 
 CASE = Case(
