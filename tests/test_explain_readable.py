@@ -60,18 +60,20 @@ def test_a_planted_sum_is_found_term_by_term() -> None:
 def test_the_rules_of_a_tree_are_the_tree() -> None:
     pytest.importorskip("sklearn")
     x = RNG.random((3000, 2))
-    y = np.where(x[:, 0] <= 0.3, 1.0, np.where(x[:, 0] <= 0.6, 5.0, np.where(x[:, 1] > 0.5, 9, 2)))
+    y = np.where(
+        x[:, 0] <= 0.3, 1.0, np.where(x[:, 0] <= 0.6, 5.0, np.where(x[:, 1] > 0.5, 20, 12))
+    )
     made = fit_tree(x, ("a", "b"), y, leaves=4)
     assert len(made.rules) == made.size == 4
     assert sum(rule.share for rule in made.rules) == pytest.approx(1)
     by_value = {round(rule.value): rule.when for rule in made.rules}
-    assert set(by_value) == {1, 5, 9, 2}
+    assert set(by_value) == {1, 5, 20, 12}
     assert by_value[1].startswith("a <= 0.3")
     assert by_value[1].count("a <=") == 1  # of two cuts on the way the sharper
-    assert "b > 0.5" in by_value[9]
+    assert "b > 0.5" in by_value[20]
     answer = tree_answer(x, ("a", "b"), y, what="y", events="points", cut=4.0, leaves=4)
     assert len(answer.rows) == 4
-    assert answer.rows[0][1] == pytest.approx(9, abs=0.1)
+    assert answer.rows[0][1] == pytest.approx(20, abs=0.1)
     agreement = answer.figures["tree_agreement"]
     assert agreement is not None
     assert agreement > 0.99

@@ -169,10 +169,10 @@ def of_the_muon(planes: int, seed: int) -> tuple[Candidates, NDArray[np.uint8]]:
     )
     found = candidates(made, config, angles, np.random.default_rng((seed, 0)))
     which = clusters.find_clusters(made.charge, made.time)
-    share = clusters.windows(
-        which, made.muon_share.astype(made.charge.dtype), made.time, WIDTH, config=config
-    ).charge
-    return found, ((share >= HALF) & (found.charge > 0)).astype(np.uint8)
+    mine = made.muon_share >= HALF
+    own = (np.where(mine, part, 0).astype(part.dtype) for part in (made.charge, made.time))
+    cut = clusters.windows(which, *own, WIDTH, config=config)
+    return found, (cut.charge > 0).astype(np.uint8)
 
 
 def muon_strips(network: Any, seed: int, planes: int = MIXED_PLANES) -> Answer:
