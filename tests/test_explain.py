@@ -229,6 +229,111 @@ def test_positive_rule_by_hand() -> None:
         relevance(model, np.array([[-1.0, 1, 1]]), rule="z+")
 
 
+@pytest.fixture(scope="module")
+def all_layers() -> Any:
+    """HGQ2 layers that have a rule, each, with biases that are not 0 and coarse formats."""
+    keras = prepare()
+    import hgq.layers as q
+    from hgq.config import QuantizerConfigScope
+
+    keras.utils.set_random_seed(5)
+    with QuantizerConfigScope(place="all", overflow_mode="SAT", i0=2, f0=2):
+        given = keras.Input((6, 4, 2))
+        x = q.QConv2D(3, (3, 3), padding="same", activation="relu", name="conv")(given)
+        x = q.QMaxPooling2D((2, 2), name="pool")(x)
+        line = q.QConv1D(3, 2, padding="same", activation="relu", name="line")(x[:, :, 0])
+        both = q.QAdd(name="add")([line, q.QAveragePooling2D((1, 2), name="mean")(x)[:, :, 0]])
+        total = q.QSum(axes=(1,), scale=0.5, name="sum")(both)
+        part = q.QMeanPow2(axes=(1,), name="half")(line)
+        x = q.QAveragePow2(name="middle")([total, part])
+        x = q.QDense(5, activation="relu", name="hidden")(x)
+        model = keras.Model(given, q.QDense(2, name="out")(x))
+    rng = np.random.default_rng(8)
+    for layer in model.layers:
+        if getattr(layer, "bias", None) is not None:
+            layer.bias.assign(rng.normal(0, 0.5, layer.bias.shape))
+    return model
+
+
+def test_rounded_sums_are_what_quantised_layers_say(all_layers: Any) -> None:
+    from hairtrigger.explain.relevance import linear_part, rounded
+    from hairtrigger.frontends.hgq_support import functional, walk
+
+    x = np.random.default_rng(1).normal(0, 3, (7, 6, 4, 2)).astype(np.float32)
+    values: dict[int, Any] = {id(all_layers.inputs[0]): x}
+    seen: list[str] = []
+    for node in walk(functional(all_layers)):
+        args, kwargs = node.arguments.fill_in(values)
+        values[id(node.outputs[0])] = said = node.operation(*args, **kwargs)
+        op = node.operation
+        if not type(op).__name__.startswith("Q") or "MaxPool" in type(op).__name__:
+            continue
+        tensors = list({id(t): t for t in node.arguments.keras_tensors}.values())
+        linear, offset = linear_part(node, tensors)
+        found = linear(*rounded(op, [values[id(t)] for t in tensors])) + offset
+        found = op.activation(found) if getattr(op, "activation", None) else found
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(said), err_msg=op.name)
+        seen.append(type(op).__name__)
+    assert len(set(seen)) == 8, seen
+
+
+def test_relevance_of_quantised_layers_is_conserved_but_for_biases(all_layers: Any) -> None:
+    from hairtrigger.train.checkpoint import to_array
+
+    x = np.random.default_rng(2).uniform(0.5, 3, (7, 6, 4, 2)).astype(np.float32)
+    weighted = [v for v in all_layers.layers if getattr(v, "bias", None) is not None]
+    kept = [to_array(layer.bias) for layer in weighted]
+    try:
+        for layer in weighted:
+            layer.bias.assign(np.zeros(layer.bias.shape))
+        answer = as_subject(all_layers, 1).values(x)
+        found = relevance(all_layers, x, 1, epsilon=1e-9)
+    finally:
+        for layer, bias in zip(weighted, kept, strict=True):
+            layer.bias.assign(bias)
+    assert np.abs(answer).max() > 0.1
+    np.testing.assert_allclose(found.values.sum(axis=(1, 2, 3)), answer, rtol=1e-4, atol=1e-5)
+    taken = relevance(all_layers, x, 1, epsilon=1e-9).values.sum(axis=(1, 2, 3))
+    assert not np.allclose(taken, as_subject(all_layers, 1).values(x), rtol=1e-3)
+
+
+def test_the_straight_path_is_refined_where_it_has_kinks(convolution: Any, quantised: Any) -> None:
+    from hairtrigger.explain.refine import refined_gradients
+
+    keras = prepare()
+    given = keras.Input((2,))
+    hidden = keras.layers.Dense(2, activation="relu", name="h")(given)
+    model = keras.Model(given, keras.layers.Dense(1, use_bias=False, name="y")(hidden))
+    model.set_weights(
+        [
+            np.array([[1, 0], [1, 1]], np.float32),
+            np.array([-0.37, -0.811], np.float32),
+            np.array([[1], [-5]], np.float32),
+        ]
+    )
+    # Unit 1 opens at t = 0.185 (x = y = t), unit 2 at 0.811: shares by hand.
+    found = refined_gradients(model, np.ones((1, 2), np.float32), within=1e-4)
+    wanted = [1 - 0.185, 1 - 0.185 - 5 * (1 - 0.811)]
+    np.testing.assert_allclose(found.values[0], wanted, atol=2e-4)
+    coarse = integrated_gradients(model, np.ones((1, 2), np.float32), steps=32)
+    assert completeness(found).share < 1e-3 < completeness(coarse).share
+
+    x = RNG.normal(0, 1, (70, 4, 6, 1)).astype(np.float32)
+    found = refined_gradients(convolution, x, 0, within=1e-3)
+    assert completeness(found).within > 0.95
+    fine = integrated_gradients(convolution, x, 0, steps=2000)
+    np.testing.assert_allclose(found.values, fine.values, atol=0.01 * np.abs(fine.values).max())
+
+    # A rounded answer jumps: it ends all the same, and says how much it misses.
+    jumping, graph = quantised
+    assert np.isfinite(refined_gradients(jumping, images(3), 1).values).all()
+    with pytest.raises(UnsupportedError, match="no gradient"):
+        refined_gradients(graph, images(3), 1)
+    for bad in ({"within": 0.0}, {"within": 1.0}, {"most": 8}):
+        with pytest.raises(InputError, match="within ="):
+            refined_gradients(jumping, images(3), 1, **bad)
+
+
 def test_lighting_is_complete_to_rounding_and_a_dark_event_has_no_map(quantised: Any) -> None:
     model, graph = quantised
     x = images(6)
@@ -356,8 +461,15 @@ def test_methods_refuse_what_they_cannot_and_name_what_works(quantised: Any, lin
     for explain in (grad_cam, relevance):
         with pytest.raises(UnsupportedError, match="occlusion"):
             explain(graph, x)
-    with pytest.raises(UnsupportedError, match=r"conv \(QConv2D\).*\n.*integrated_gradients"):
-        relevance(model, x)
+    keras = prepare()
+    given = keras.Input((3, 8, 1))
+    other = keras.layers.Conv2DTranspose(1, 3, padding="same", name="up")(given)
+    other = keras.layers.Dense(1, activation="tanh", name="curve")(other)
+    with pytest.raises(
+        UnsupportedError,
+        match=r"up \(Conv2DTranspose\), curve \(activation tanh\).*\n.*integrated_gradients",
+    ):
+        relevance(keras.Model(given, other), x)
     with pytest.raises(UnsupportedError, match="no convolution"):
         grad_cam(linear[0], np.ones((1, 5)))
     with pytest.raises(InputError, match="no layer 'other'"):

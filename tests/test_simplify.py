@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hairtrigger import runs
@@ -74,6 +75,40 @@ def test_every_step_is_a_point_and_goes_on(tmp_path, toy):
     assert toy.ran == []
 
 
+def test_training_goes_on_after_bits_and_they_stay_away(tmp_path, toy):
+    steps = "bits=90% price=1; price=1; bits=90% inputs=3"
+    no_chips = simplify_steps.Settings(chips=False)
+    made = simplified(toy, tmp_path, steps, settings=no_chips)
+    points = {p.name: p for p in made.points}
+    cut, again = points["bits=90%"], points["bits=90% price=1"]
+    assert again.bits == cut.bits > 0
+    assert len(points["bits=90% inputs=3"].inputs) == 2
+    control = points["price=1"]
+    assert (control.inputs, control.channels, control.bits) == ((), {}, 0)
+    for folder in (tmp_path / "stages").iterdir():
+        if not (folder / "state.json").exists():
+            continue
+        state = read_record(State, folder / "state.json")
+        if not state.limits:
+            continue
+        model = learn.model_of(folder)
+        for name, most in state.limits.items():
+            left = np.asarray(model.get_layer(name).iq.quantizer._f).reshape(-1)
+            assert (left <= np.array(most)).all()
+
+
+def test_bits_that_no_quantizer_can_follow_end_a_chain(tmp_path, toy, monkeypatch):
+    def refuse(*_: Any) -> None:
+        raise InputError("no such layer", "none")
+
+    monkeypatch.setattr("hairtrigger.explain.narrow.limits_of", refuse)
+    no_chips = simplify_steps.Settings(chips=False)
+    made = simplified(toy, tmp_path, "bits=90%", settings=no_chips)
+    assert made.points[1].bits > 0
+    with pytest.raises(InputError, match="price=1 after bits"):
+        simplified(toy, tmp_path, "bits=90% price=1", settings=no_chips)
+
+
 def test_the_networks_of_a_run_are_taken_and_chips_made(tmp_path, toy):
     simplified(toy, tmp_path / "a", "none", settings=simplify_steps.Settings(chips=False))
     made = simplified(toy, tmp_path / "b", "bits=80%", run=tmp_path / "a")
@@ -120,7 +155,8 @@ def test_steps_that_cannot_be_are_refused(tmp_path, toy):
         "inputs=0": "inputs=0",
         "bits=0%": "bits=0%",
         "bits=100%": "bits=100%",
-        "bits=90% inputs=2": "inputs after bits",
+        "price=0": "price=0",
+        "price=90%": "step 'price=90%'",
         "inputs=2;": "empty chain",
     }.items():
         with pytest.raises(InputError, match=words):

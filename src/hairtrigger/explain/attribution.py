@@ -6,6 +6,7 @@
 Every method is a plain function ``(model or Graph, inputs, output, ...) -> Explained``:
 
     saliency, gradient_times_input, integrated_gradients, smooth_grad, grad_cam    gradients.py
+    refined_gradients            refine.py: integrated gradients that look for the kinks
     light_up, occlusion          removal.py: from answers alone, so of a Graph too
     shapley, group_occlusion     removal.py and shapley.py: shares of groups of inputs (groups.py)
     relevance                    relevance.py: layer-wise relevance propagation
@@ -22,6 +23,7 @@ from hairtrigger.explain.gradients import (
     smooth_grad,
 )
 from hairtrigger.explain.groups import Groups, by_axis, by_windows
+from hairtrigger.explain.refine import refined_gradients
 from hairtrigger.explain.relevance import relevance
 from hairtrigger.explain.removal import group_occlusion, light_up, occlusion
 from hairtrigger.explain.shapley import shapley
@@ -43,6 +45,7 @@ __all__ = [
     "integrated_gradients",
     "light_up",
     "occlusion",
+    "refined_gradients",
     "relevance",
     "saliency",
     "shapley",

@@ -97,3 +97,53 @@ def _shifted(near: NDArray[Any], offset: int) -> NDArray[Any]:
     else:
         moved[:, -offset:] = near[:, :offset]
     return moved
+
+
+def strips_features(given: NDArray[Any]) -> Features:
+    """Features (n, features) of windows of a strip detector, `network_input` of
+    `hairtrigger.studies.strips_samples`, and their names.
+
+    Lengths in strips from the middle of the window: ``first``, ``last`` strip with a hit,
+    ``centroid`` and ``width`` (standard deviation) by charge; ``strips`` with a hit, their
+    ``charge`` in shares of full scale; ``time``: mean by charge, ``earliest``, ``latest``, in
+    shares of the range; ``slope``: of the time along the strips, by charge; ``nominal``: tangent of
+    the angle that the place suggests; ``drift``: time less 1/2, times that tangent, which is how
+    far a track has moved the centroid. Raises `InputError` for another shape.
+    """
+    from hairtrigger.studies.strips_samples import FEATURES, WIDTH
+
+    if given.ndim != 2 or given.shape[1] != FEATURES:
+        raise InputError(
+            f"Windows of shape {given.shape} are not (n, {FEATURES}).", "Give network_input()."
+        )
+    charge = given[:, :WIDTH].astype(np.float64)
+    time = given[:, WIDTH : 2 * WIDTH].astype(np.float64)
+    nominal = given[:, -1].astype(np.float64) - 16 / 128
+    place = np.arange(WIDTH) - (WIDTH - 1) / 2
+    hit = charge > 0
+    total = charge.sum(axis=1)
+    weight = charge / np.maximum(total, 1e-12)[:, None]
+    centroid = weight @ place
+    away = place - centroid[:, None]
+    width = np.sqrt((weight * away**2).sum(axis=1))
+    mean = (weight * time).sum(axis=1)
+    slope = (weight * away * (time - mean[:, None])).sum(axis=1) / np.maximum(width**2, 1e-12)
+    some = hit.any(axis=1)
+    first = np.where(some, place[hit.argmax(axis=1)], 0.0)
+    last = np.where(some, place[WIDTH - 1 - hit[:, ::-1].argmax(axis=1)], 0.0)
+    earliest = np.where(some, np.where(hit, time, np.inf).min(axis=1, initial=np.inf), 0.0)
+    columns = {
+        "first": first,
+        "last": last,
+        "centroid": centroid,
+        "width": width,
+        "strips": hit.sum(axis=1),
+        "charge": total,
+        "time": mean,
+        "earliest": earliest,
+        "latest": np.where(hit, time, 0.0).max(axis=1),
+        "slope": np.where(width > 0, slope, 0.0),
+        "nominal": nominal,
+        "drift": (mean - 0.5) * nominal,
+    }
+    return np.stack(list(columns.values()), axis=1), tuple(columns)

@@ -26,6 +26,7 @@ from hairtrigger.explain.questions_muon_events import (
 )
 from hairtrigger.explain.questions_muon_fakes import fakes
 from hairtrigger.explain.removal import light_up
+from hairtrigger.explain.truth import in_words, on_truth
 from hairtrigger.studies.muon import STUDY, TEST_RATE
 from hairtrigger.studies.muon_metrics import TRIGGER_GEV, muon_metrics
 
@@ -41,10 +42,7 @@ def hit_shares(found: Explained, events: Events) -> Answer:
     positive = np.maximum(found.values, 0).astype(np.float64)
     own = events.signal == 1
     lit = np.asarray(events.inputs) == 1
-    total, mine = (x.reshape(len(found), -1).sum(axis=1) for x in (positive, positive * own))
-    some = total > 0
-    shares = mine[some] / total[some]
-    error = shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 0.0
+    mean = on_truth(found.values, events.signal, lit)
     rows: list[tuple[str | float | None, ...]] = []
     for name in (*GROUPS.names, "all"):
         where = np.ones(SHAPE, bool) if name == "all" else station(name)
@@ -63,18 +61,13 @@ def hit_shares(found: Explained, events: Events) -> Answer:
         "hits",
         "Does the network decide by the muon's hits or by the noise?",
         f"Positive attribution of log2(pT) by {found.method} on {len(found)} {events.note}. A "
-        "strip that both fired counts as the muon's.",
+        f"strip that both fired counts as the muon's. Mean over events: {in_words(mean)}.",
         (
             *("station", "share of positive attribution", "of it on true hits"),
             *("true hits among hits (chance)", "mean on a true hit", "mean on a noise hit"),
         ),
         tuple(rows),
-        {
-            "on_true_hits": float(shares.mean()),
-            "error": float(error),
-            "true_among_hits": float((lit & own).sum() / lit.sum()),
-            "events": float(len(shares)),
-        },
+        {**mean.figures("on_true_hits"), "true_among_hits": mean.chance},
         ("on_true_hits", 0.8),
     )
 

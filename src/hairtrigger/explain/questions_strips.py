@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hairtrigger.detectors import strips as detector
+from hairtrigger.detectors import strips_clusters as clusters
+from hairtrigger.detectors.strips_config import StripsConfig
 from hairtrigger.engines import run
 from hairtrigger.errors import InputError
 from hairtrigger.explain.case import Answer, Asked, Case, Events
+from hairtrigger.explain.features import strips_features
 from hairtrigger.explain.groups import Groups, by_axis
 from hairtrigger.explain.load import CHIP
+from hairtrigger.explain.readable import sum_answer, tree_answer
 from hairtrigger.explain.shapley import shapley
 from hairtrigger.explain.subject import Scalar
+from hairtrigger.explain.truth import in_words, on_truth
 from hairtrigger.graph import Graph
-from hairtrigger.studies.strips import HEADS, TRAINED_DEG, inputs
+from hairtrigger.studies.strips import HEADS, RATE_KHZ_CM2, TRAINED_DEG, inputs
 from hairtrigger.studies.strips_metrics import resolution
 from hairtrigger.studies.strips_samples import (
     FEATURES,
@@ -25,8 +31,10 @@ from hairtrigger.studies.strips_samples import (
     WIDTH,
     Candidates,
     Source,
+    candidates,
     simulate,
 )
+from hairtrigger.studies.strips_samples import STRIPS as STRIPS_OF_A_PLANE
 from hairtrigger.train import output_slices, predict
 
 NAMES = (
@@ -37,10 +45,18 @@ NAMES = (
 SCALAR = Scalar.head(HEADS, "x")
 KINDS = by_axis((FEATURES,), 0, ["charges"] * WIDTH + ["times"] * WIDTH + ["nominal angle"])
 EACH: Groups = by_axis((FEATURES,), 0, NAMES)
+STRIPS: Groups = by_axis(
+    (FEATURES,), 0, [*(f"strip {n % WIDTH}" for n in range(2 * WIDTH)), "nominal angle"]
+)
+MUON_LOGIT = Scalar.head(HEADS, "muon")
+HALF = 128
+"""Of 255: a strip whose pulse is the muon's by half or more is the muon's."""
 NO_HITS_DEG = 20.0
 """The nominal angle of the baseline, a window without hits."""
 BINS_DEG = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0), (30.0, 40.0))
 PLANES = 8000
+MIXED_PLANES, MIXED = 40_000, 1000
+"""Planes with background, and the most clusters with foreign hits in them that are explained."""
 
 
 def baseline() -> NDArray[np.float32]:
@@ -143,6 +159,67 @@ def charge_or_time(network: Any, seed: int, planes: int = PLANES) -> Answer:
     )
 
 
+def of_the_muon(planes: int, seed: int) -> tuple[Candidates, NDArray[np.uint8]]:
+    """Clusters with background of `RATE_KHZ_CM2`, and of each strip of their windows whether its
+    pulse is the muon's: (n, `WIDTH`) of 0 and 1."""
+    config = StripsConfig(background_khz_cm2=RATE_KHZ_CM2)
+    angles = (0.0, 40.0)
+    made = detector.simulate_planes(
+        planes, seed=seed, config=config, angle_deg=angles, strips=STRIPS_OF_A_PLANE
+    )
+    found = candidates(made, config, angles, np.random.default_rng((seed, 0)))
+    which = clusters.find_clusters(made.charge, made.time)
+    mine = made.muon_share >= HALF
+    own = (np.where(mine, part, 0).astype(part.dtype) for part in (made.charge, made.time))
+    cut = clusters.windows(which, *own, WIDTH, config=config)
+    return found, (cut.charge > 0).astype(np.uint8)
+
+
+def muon_strips(network: Any, seed: int, planes: int = MIXED_PLANES) -> Answer:
+    """Does the network take a cluster for a muon's because of the muon's strips?
+
+    Where there is no foreign hit in a window, all attribution is the muon's: what counts is the
+    windows that hold other hits as well. Sampled Shapley values of strips, charge and time
+    together, for the logit of a muon.
+    """
+    made, own = of_the_muon(planes, seed)
+    foreign = ((made.charge > 0) & (own == 0)).any(axis=1)
+    given = inputs(made)
+    accepted_ = outputs(network, given)[:, output_slices(HEADS)["muon"]][:, 0] > 0
+    mine = np.flatnonzero((made.truth["kind"] == MUON) & accepted_)
+    mixed = mine[foreign[mine]][:MIXED]
+    if len(mixed) < 2:
+        raise InputError(
+            f"Only {len(mixed)} accepted clusters of {planes} planes hold other hits.",
+            "Explain a trained network.",
+        )
+    found = shapley(
+        network, given[mixed], STRIPS, MUON_LOGIT, baseline=baseline(), orders=8, seed=seed
+    )
+    worth = found.values[:, :WIDTH]
+    mean = on_truth(worth, own[mixed], made.charge[mixed] > 0)
+    row = (len(mixed), mean.value, mean.low, mean.high, mean.chance)
+    return Answer(
+        "hits",
+        "Is a cluster taken for a muon's because of the muon's strips?",
+        f"Clusters at 0 to 40 degrees with {RATE_KHZ_CM2:g} kHz/cm2 of background, of {planes:,} "
+        f"planes: {len(mine):,} of muons are accepted, of which {int(foreign[mine].sum()):,} hold "
+        "hits that are not the muon's; in the others all attribution is the muon's. Shapley "
+        "values of strips (8 orders) for the logit of a muon, the nominal angle left out: mean "
+        f"over events {in_words(mean)}.",
+        (
+            *("clusters with other hits", "positive share on the muon's strips", "low", "high"),
+            "strips with a hit that are the muon's (chance)",
+        ),
+        (row,),
+        {
+            **mean.figures("on_true_strips"),
+            "clusters_without_other_hits": float((~foreign[mine]).mean()),
+        },
+        ("on_true_strips", 0.8),
+    )
+
+
 def by_strip(asked: Asked, orders: int = 32) -> Answer:
     """Sampled Shapley values of each strip's charge and time for the position."""
     found = shapley(
@@ -177,10 +254,48 @@ def by_strip(asked: Asked, orders: int = 32) -> Answer:
     )
 
 
+def as_sum(network: Any, seed: int, planes: int = PLANES) -> Answer:
+    """The position as a sum of what a physicist reads off a cluster."""
+    made = _muons(planes, seed)
+    given = inputs(made)
+    features, names = strips_features(given)
+    said = outputs(network, given)[:, output_slices(HEADS)["x"].start]
+    return sum_answer(
+        features,
+        names,
+        said,
+        made.truth["x"].astype(np.float64),
+        what="position x [strips]",
+        events="clusters of muons at 0 to 40 degrees",
+    )
+
+
+def as_tree(network: Any, seed: int, planes: int = PLANES) -> Answer:
+    """The logit of a muon as a tree: clusters of muons and of the background alone."""
+    muons = simulate(Source(planes, seed, (0.0, 40.0), RATE_KHZ_CM2))
+    others = simulate(Source(8 * planes, seed + 1, (0.0, 40.0), RATE_KHZ_CM2, False))
+    kept = muons.select(muons.truth["kind"] == MUON), others
+    given = np.concatenate([inputs(part) for part in kept])
+    given = given[np.random.default_rng(seed).permutation(len(given))]
+    features, names = strips_features(given)
+    said = outputs(network, given)[:, output_slices(HEADS)["muon"]][:, 0]
+    return tree_answer(
+        features,
+        names,
+        said,
+        what="logit of a muon",
+        events=f"clusters, {len(kept[0]):,} of muons and {len(others):,} of background",
+        seed=seed,
+    )
+
+
 def questions(asked: Asked) -> tuple[Answer, ...]:
-    first = charge_or_time(asked.deployed, asked.seed + 1)
-    asked.tell(1, 2)
-    return first, by_strip(asked)
+    network, seed = asked.deployed, asked.seed
+    found: list[Answer] = []
+    for number, ask in enumerate((charge_or_time, muon_strips, as_sum, as_tree), 1):
+        found.append(ask(network, seed + number))
+        asked.tell(number, 5)
+    return (*found, by_strip(asked))
 
 
 CASE = Case(

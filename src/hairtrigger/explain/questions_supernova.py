@@ -1,4 +1,4 @@
-"""What physicists ask of the supernova trigger: track or blips, and what fires on argon-39."""
+"""What physicists ask of the supernova trigger: signal or noise, track or blips, argon-39."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hairtrigger.explain.groups import Groups, by_windows
 from hairtrigger.explain.load import CHIP
 from hairtrigger.explain.removal import light_up
 from hairtrigger.explain.subject import Scalar
+from hairtrigger.explain.truth import in_words, on_truth
 from hairtrigger.graph import Graph
 from hairtrigger.metrics import fraction_of
 from hairtrigger.studies.supernova import FRONT, HEADS, IMAGE
@@ -29,8 +30,11 @@ PITCH_CM, TICK_CM = 0.479, 0.16 * 0.512
 """Of a wire, and the drift in a tick of 512 ns at 0.16 cm/us."""
 DISTANCES_CM = ((0.0, 5.0), (5.0, 15.0), (15.0, 30.0), (30.0, np.inf))
 ENERGIES_MEV = ((0.0, 8.0), (8.0, 15.0), (15.0, 30.0), (30.0, 70.0))
-LOUDEST = 200
-"""Noise images with the highest answers, that are looked at."""
+SIGNAL_CM = 30.0
+"""What an electron of some ten MeV and its blips deposit lies within that distance of the centre;
+an image is 230 cm wide."""
+NOISE, LOUDEST = 200_000, 200
+"""Noise images that are judged, and those with the highest answers, that are looked at."""
 
 
 def files(folder: Path | None) -> dict[str, Path]:
@@ -84,10 +88,11 @@ def accepted(network: Any, count: int, seed: int, folder: Path | None = None) ->
         f"visible {row['visible_mev']:.1f} MeV, centre at wire {row['wire']:.0f}"
         for row in found.truth
     )
+    near = distances(found.truth) < SIGNAL_CM
     return Events(
         network_input(found.packed),
         "images of nu_e CC interactions with a logit above 0",
-        None,
+        near[..., None].astype(np.uint8),
         captions,
     )
 
@@ -100,6 +105,34 @@ def distances(truth: NDArray[Any]) -> NDArray[np.float64]:
     along = (row[None] - truth["tick"][:, None]) * TICK_CM
     across = (column[None] - truth["wire"][:, None]) * PITCH_CM
     return np.hypot(along[:, :, None], across[:, None])
+
+
+def on_signal(asked: Asked) -> Answer:
+    """How much of the positive attribution lies around the true centre, pixels lighted one by one.
+
+    The truth of a single pixel is not kept, so the region stands for it: noise inside counts as
+    signal. Chance, the share of lit pixels that lie there, says how much that may be.
+    """
+    events = asked.events
+    if events.signal is None:
+        raise InputError("The region of the signal is not known.", "Take events of accepted().")
+    lit = np.asarray(events.inputs) > 0
+    found = light_up(asked.deployed, events.inputs, SCALAR, orders=4, seed=asked.seed)
+    mean = on_truth(found.values, events.signal, lit)
+    row = (len(found), mean.value, mean.low, mean.high, mean.chance)
+    return Answer(
+        "hits",
+        "Does the network decide by the interaction or by the noise?",
+        f"Positive attribution within {SIGNAL_CM:g} cm of the centre of the deposited energy, on "
+        f"{events.note}: mean over events {in_words(mean)}.",
+        (
+            *("images", f"share within {SIGNAL_CM:g} cm", "low", "high"),
+            "lit pixels that lie there (chance)",
+        ),
+        (row,),
+        mean.figures("on_true_region"),
+        ("on_true_region", 0.8),
+    )
 
 
 def track_or_blips(network: Any, folder: Path | None, seed: int, count: int = 400) -> Answer:
@@ -157,6 +190,7 @@ def argon(network: Any, folder: Path | None, seed: int) -> Answer:
     """Noise images, with radiological decays in them: which raise the answer, and by how many
     pixels."""
     noise = sample(folder, "cutting", "cut_noise")
+    noise = noise.select(slice(0, NOISE))
     said = logits(network, noise.packed)
     decays = noise.truth["n_radiological"]
     order = np.argsort(-said, kind="stable")[:LOUDEST]
@@ -222,9 +256,11 @@ def _concentration(found: Explained, images: NDArray[np.uint8]) -> tuple[float, 
 
 
 def questions(asked: Asked) -> tuple[Answer, ...]:
-    first = track_or_blips(asked.deployed, asked.run, asked.seed + 1)
-    asked.tell(1, 2)
-    return first, argon(asked.deployed, asked.run, asked.seed + 2)
+    first = on_signal(asked)
+    asked.tell(1, 3)
+    second = track_or_blips(asked.deployed, asked.run, asked.seed + 1)
+    asked.tell(2, 3)
+    return first, second, argon(asked.deployed, asked.run, asked.seed + 2)
 
 
 CASE = Case(

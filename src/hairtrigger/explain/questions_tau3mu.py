@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger import metrics_blind
+from hairtrigger.detectors.lhcb import FEATURES
 from hairtrigger.errors import InputError, StorageError
 from hairtrigger.explain.case import Answer, Asked, Case, Events
 from hairtrigger.explain.groups import Groups, by_axis
+from hairtrigger.explain.readable import tree_answer
 from hairtrigger.explain.subject import Scalar
 from hairtrigger.frontends.keras_file import import_keras, load_model
 from hairtrigger.studies.tau3mu import INPUTS, Samples, score
@@ -189,8 +191,25 @@ def neurons(asked: Asked) -> Answer | None:
     )
 
 
+def as_tree(asked: Asked) -> Answer:
+    """The plain network as a tree on the features as they were measured."""
+    test = samples(asked.run).test
+    part = np.random.default_rng(asked.seed).permutation(len(test))[:CONTROL]
+    chosen = _select(test, part)
+    said = score(predict(asked.networks[PLAIN], samples(asked.run).scaler(chosen)))
+    columns = chosen.features[:, [FEATURES.index(name) for name in INPUTS]]
+    return tree_answer(
+        columns,
+        INPUTS,
+        said,
+        what="score",
+        events="test candidates, signal and background",
+        seed=asked.seed,
+    )
+
+
 def questions(asked: Asked) -> tuple[Answer, ...]:
-    found = [domain_features(asked), neurons(asked)]
+    found = [domain_features(asked), neurons(asked), as_tree(asked)]
     return tuple(answer for answer in found if answer is not None)
 
 

@@ -5,6 +5,9 @@ An Overview" (2019). With z_k = sum_j a_j w_jk + b_k and relevance R_k of the la
 of a layer gets R_j = a_j sum_k w_jk R_k / (z_k + eps sign(z_k)) (epsilon rule), or the same with
 the positive products a_j w_jk alone and without bias (z+ rule). Relevance passes an activation
 unchanged, a maximum gives it to the largest, and what only moves numbers moves it back.
+
+Of a layer of HGQ2, a_j is the input as its quantizer rounds it, w_jk and b_k are the rounded
+weights, as its forward pass uses them; rounding hands relevance back unchanged.
 """
 
 from __future__ import annotations
@@ -30,11 +33,19 @@ _MOVES = (
     *("Squeeze", "ExpandDims", "Transpose"),
 )
 _LARGEST = ("MaxPooling1D", "MaxPooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D")
-_SUMS = (
-    *("Add", "Average", "AveragePooling1D", "AveragePooling2D"),
+_MEANS = (
+    *("AveragePooling1D", "AveragePooling2D"),
     *("GlobalAveragePooling1D", "GlobalAveragePooling2D"),
 )
+_SUMS = ("Add", "Average", *_MEANS)
+_WEIGHTED = ("Dense", "Conv1D", "Conv2D")
 _ACTIVATIONS = ("relu", "linear")
+_QUANTISED = tuple(f"Q{kind}" for kind in (*_LARGEST, *_MEANS, *_WEIGHTED))
+_QUANTISED_SUMS = ("QSum", "QMeanPow2", "QAdd", "QAveragePow2")
+_KNOWN = (
+    *(*_MOVES, *_LARGEST, *_SUMS, *_WEIGHTED, *_QUANTISED, *_QUANTISED_SUMS),
+    *("ReLU", "Activation", "Rescaling"),
+)
 
 Linear = Callable[[Any], Any]
 
@@ -47,16 +58,16 @@ def relevance(
     rule: str = "epsilon",
     epsilon: float = 1e-6,
 ) -> Explained:
-    """The relevance of each input number for one output of a float Keras model.
+    """The relevance of each input number for one output of a Keras model, float or of HGQ2 layers.
 
     ``epsilon``, in units of the layers' results, keeps sums that nearly cancel from blowing up;
     what it and the biases take is missing in the sum of the shares. With rule "z+" inputs must not
-    be negative. Layers known: Dense, Conv1D, Conv2D, max and average pools, ReLU, and layers that
-    move numbers.
+    be negative. Layers known: Dense, Conv1D, Conv2D, max and average pools and those of HGQ2, sums,
+    ReLU, Rescaling, and layers that move numbers.
 
-    Raises `UnsupportedError` for a Graph, a quantised model or a model with other layers, naming
-    them, and `InputError` for another rule, an epsilon that is not positive, or negative inputs
-    with rule "z+".
+    Raises `UnsupportedError` for a Graph or a model with other layers, naming them, and
+    `InputError` for another rule, an epsilon that is not positive, or negative inputs with rule
+    "z+".
     """
     if rule not in RULES:
         raise InputError(f"There is no rule {rule!r}.", f"Choose one of: {', '.join(RULES)}.")
@@ -103,12 +114,13 @@ def _check(model: Any, found: Any) -> None:
     for node in walk(found):
         op = node.operation
         kind = type(op).__name__
-        known = (*_MOVES, *_LARGEST, *_SUMS, "ReLU", "Activation", "Dense", "Conv1D", "Conv2D")
         activation = getattr(getattr(op, "activation", None), "__name__", "linear")
-        if kind not in known:
+        if kind not in _KNOWN:
             others.append(f"{op.name} ({kind})")
         elif activation not in _ACTIVATIONS:
             others.append(f"{op.name} (activation {activation})")
+        elif getattr(op, "padding", "") == "causal":
+            others.append(f"{op.name} (causal padding)")
         elif kind == "ReLU" and (op.negative_slope or op.threshold):
             others.append(f"{op.name} (ReLU with a slope or threshold)")
     if others:
@@ -161,33 +173,69 @@ def _through(
     import jax.numpy as jnp
 
     op, kind = node.operation, type(node.operation).__name__
-
-    def run(*operands: Any) -> Any:
-        filled = {id(t): x for t, x in zip(tensors, operands, strict=True)}
-        args, kwargs = node.arguments.fill_in(filled)
-        return op(*args, **kwargs)
-
-    def shared(linear: Callable[..., Any], offset: Any = 0.0) -> Sequence[Any]:
-        z, back = jax.vjp(linear, *given)
-        z = z + offset
-        safe = z + epsilon * jnp.where(z >= 0, 1.0, -1.0)
-        return [x * g for x, g in zip(given, back(got / safe), strict=True)]
-
     if kind in ("ReLU", "Activation"):
         return [got]
-    if kind in _SUMS:
-        return shared(run)
-    if kind in _LARGEST or kind in _MOVES:
+    if kind in _LARGEST or kind in _MOVES or kind.removeprefix("Q") in _LARGEST:
         from hairtrigger.train.pools import quick_max_pools
 
         with quick_max_pools():
-            _, back = jax.vjp(run, *given)
+            moved = _plain(op, kind) if kind.startswith("Q") else _runner(node, tensors)
+            _, back = jax.vjp(moved, *rounded(op, given))
         return back(got)
-    kernel = op.kernel.value
-    bias = op.bias.value if op.use_bias else 0.0
+    linear, offset = linear_part(node, tensors, rule)
+    operands = rounded(op, given)
+    z, back = jax.vjp(linear, *operands)
+    z = z + offset
+    safe = z + epsilon * jnp.where(z >= 0, 1.0, -1.0)
+    return [x * g for x, g in zip(operands, back(got / safe), strict=True)]
+
+
+def rounded(op: Any, given: list[Any]) -> list[Any]:
+    """Operands as a layer's input quantizers round them; as they are for a layer without."""
+    if not getattr(op, "enable_iq", False):
+        return given
+    return list(op.iq(given)) if len(given) > 1 else [op.iq(given[0])]
+
+
+def linear_part(node: Any, tensors: Sequence[Any], rule: str = "epsilon") -> tuple[Linear, Any]:
+    """What a node adds up of its `rounded` operands, and the bias (0 with rule "z+"): its result
+    is the sum of both, or the activation of it."""
+    import jax.numpy as jnp
+
+    op, kind = node.operation, type(node.operation).__name__
+    if kind == "Rescaling":
+        return (lambda x: x * op.scale), (0.0 if rule == "z+" else op.offset)
+    if kind in _SUMS:
+        return _runner(node, tensors), 0.0
+    if kind in ("QSum", "QMeanPow2"):
+        return (lambda x: jnp.sum(x, axis=op.axes, keepdims=op.keepdims) * op.scale), 0.0
+    if kind in ("QAdd", "QAveragePow2"):
+        return (lambda *x: sum(x[1:], x[0]) * getattr(op, "_scale", 1.0)), 0.0
+    if kind.removeprefix("Q") in _MEANS:
+        return _plain(op, kind), 0.0
+    quantised = kind.startswith("Q")
+    kernel = op.qkernel if quantised else op.kernel.value
+    bias = (op.qbias if quantised else op.bias.value) if op.use_bias else 0.0
     if rule == "z+":
         kernel, bias = jnp.maximum(kernel, 0), 0.0
-    return shared(_weighted(op, kind, kernel), bias)
+    return _weighted(op, kind.removeprefix("Q"), kernel), bias
+
+
+def _runner(node: Any, tensors: Sequence[Any]) -> Callable[..., Any]:
+    def run(*operands: Any) -> Any:
+        filled = {id(t): x for t, x in zip(tensors, operands, strict=True)}
+        args, kwargs = node.arguments.fill_in(filled)
+        return node.operation(*args, **kwargs)
+
+    return run
+
+
+def _plain(op: Any, kind: str) -> Linear:
+    """The pool that a quantised one is, without its quantizers."""
+    from keras import layers
+
+    pool = getattr(layers, kind.removeprefix("Q"))
+    return lambda x: pool.call(op, x)
 
 
 def _weighted(op: Any, kind: str, kernel: Any) -> Linear:

@@ -23,14 +23,16 @@ from hairtrigger.graph.linear import Conv, Dense
 from hairtrigger.graph.passes import optimise
 from hairtrigger.graph.types import Literal
 
-INPUTS, CHANNELS, BITS = "inputs", "channels", "bits"
-KINDS = (INPUTS, CHANNELS, BITS)
+INPUTS, CHANNELS, BITS, PRICE = "inputs", "channels", "bits", "price"
+KINDS = (INPUTS, CHANNELS, BITS, PRICE)
 
 
 @dataclass(frozen=True)
 class Step:
     """One step: of "inputs", ``amount`` slices stay; of "channels" and "bits" so many go that at
-    most the share ``amount`` of the estimated LUTs is left of what there was before the step."""
+    most the share ``amount`` of the estimated LUTs is left of what there was before the step. A
+    "price" takes nothing: the network is only trained again, a bit at ``amount`` times its price.
+    """
 
     kind: str
     amount: float
@@ -41,13 +43,15 @@ class Step:
             raise InputError(f"There is no step {self.kind!r}.", f"Use one of {', '.join(KINDS)}.")
         if whole and (self.amount != int(self.amount) or self.amount < 1):
             raise InputError(f"inputs={self.amount:g}.", "Give how many slices stay: 1 or more.")
-        if not whole and not 0 < self.amount < 1:
+        if self.kind == PRICE and not self.amount > 0:
+            raise InputError(f"price={self.amount:g}.", "Give how many times the price: above 0.")
+        if self.kind in (CHANNELS, BITS) and not 0 < self.amount < 1:
             raise InputError(
                 f"{self.kind}={100 * self.amount:g}%.", "Give the share of LUTs left, 1% to 99%."
             )
 
     def __str__(self) -> str:
-        if self.kind == INPUTS:
+        if self.kind in (INPUTS, PRICE):
             return f"{self.kind}={self.amount:g}"
         return f"{self.kind}={100 * self.amount:g}%"
 
@@ -56,11 +60,10 @@ Chain = tuple[Step, ...]
 
 
 def parse_steps(text: str) -> tuple[Chain, ...]:
-    """Chains of steps from text: "inputs=7 inputs=4; channels=80% bits=90%".
+    """Chains of steps from text: "inputs=7 inputs=4; channels=80% bits=90% price=1".
 
-    Steps of a chain add up; a semicolon begins anew from the network as it was. Bits come last,
-    since nothing is trained after them. "none" is no chain at all. Raises `InputError` for what is
-    no such text.
+    Steps of a chain add up; a semicolon begins anew from the network as it was. "none" is no chain
+    at all. Raises `InputError` for what is no such text.
     """
     if text.strip() == "none":
         return ()
@@ -69,19 +72,14 @@ def parse_steps(text: str) -> tuple[Chain, ...]:
         steps: list[Step] = []
         for word in part.split():
             match = re.fullmatch(r"([a-z]+)=(\d+(?:\.\d+)?)(%?)", word)
-            if match is None or (match[3] == "%") == (match[1] == INPUTS):
+            if match is None or (match[3] == "%") == (match[1] in (INPUTS, PRICE)):
                 raise InputError(
-                    f"step {word!r}", "write inputs=4 (slices that stay), channels=80% or bits=90%"
+                    f"step {word!r}",
+                    "write inputs=4 (slices that stay), channels=80%, bits=90% or price=1",
                 )
             steps.append(Step(match[1], float(match[2]) / (100 if match[3] else 1)))
         if not steps:
             raise InputError(f"steps {text!r}: there is an empty chain", "write inputs=4 or so")
-        kinds = [step.kind for step in steps]
-        if BITS in kinds[:-1]:
-            raise InputError(
-                f"steps {part.strip()!r}: {kinds[kinds.index(BITS) + 1]} after bits",
-                "put bits last: nothing is trained after them",
-            )
         chains.append(tuple(steps))
     return tuple(chains)
 

@@ -25,11 +25,11 @@ from hairtrigger.explain.faithfulness import (
 from hairtrigger.explain.gradients import (
     grad_cam,
     gradient_times_input,
-    integrated_gradients,
     saliency,
     smooth_grad,
 )
 from hairtrigger.explain.load import CHIP
+from hairtrigger.explain.refine import refined_gradients
 from hairtrigger.explain.relevance import relevance
 from hairtrigger.explain.removal import light_up, occlusion
 from hairtrigger.explain.subject import as_subject
@@ -39,8 +39,6 @@ COMPARED = 100
 SHUFFLED = 24
 """Events of the sanity check, which explains them once for each layer."""
 ORDERS = 8
-STEPS = 128
-"""Of integrated gradients on a straight path."""
 ORDERS_COMPARED = 4
 
 
@@ -155,9 +153,7 @@ def methods(case: Case, seed: int) -> dict[str, Method]:
     return {
         "saliency": saliency,
         "gradient_times_input": lambda m, x, y: gradient_times_input(m, x, y, baseline=base),
-        "integrated_gradients": lambda m, x, y: integrated_gradients(
-            m, x, y, baseline=base, steps=STEPS
-        ),
+        "integrated_gradients": lambda m, x, y: refined_gradients(m, x, y, baseline=base),
         "smooth_grad": lambda m, x, y: smooth_grad(m, x, y, noise=0.1, samples=8, seed=seed),
         "grad_cam": lambda m, x, y: grad_cam(m, x, y, layer=case.layer, to_image=case.to_image),
         "relevance": relevance,

@@ -21,15 +21,27 @@ LEAVES = 32
 
 
 @dataclass(frozen=True)
+class Rule:
+    """A leaf of a tree: the conditions that lead to it, what it says, and the share of the events
+    that it was made from that end there."""
+
+    when: str
+    value: float
+    share: float
+
+
+@dataclass(frozen=True)
 class Surrogate:
     """``predict(features (events, features))`` gives (events,); ``text`` is it in words, ``size``
-    its leaves or nodes, ``used`` the features that it reads."""
+    its leaves, nodes or terms, ``used`` the features that it reads; ``rules``: the leaves of a
+    tree."""
 
     kind: str
     text: str
     size: int
     used: tuple[str, ...]
     predict: Callable[[NDArray[Any]], NDArray[np.float64]]
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,66 @@ def fit_tree(
         return np.asarray(tree.predict(np.asarray(values, dtype=np.float64)))
 
     text = export_text(tree, feature_names=list(names), decimals=3, max_depth=100)
-    return Surrogate("tree", text, int(tree.get_n_leaves()), tuple(names[n] for n in used), predict)
+    reads = tuple(names[n] for n in used)
+    rules = tuple(_rules(tree.tree_, names, 0, []))
+    return Surrogate("tree", text, int(tree.get_n_leaves()), reads, predict, rules)
+
+
+def _rules(tree: Any, names: Sequence[str], node: int, way: list[tuple[str, str, float]]) -> Any:
+    """The leaves below a node; of equal comparisons on the way to it the sharpest stays."""
+    feature = int(tree.feature[node])
+    if feature < 0:
+        sharpest: dict[tuple[str, str], float] = {}
+        for name, sign, cut in way:
+            sharpest[name, sign] = cut  # Further down is sharper.
+        words = [f"{name} {sign} {cut:.4g}" for (name, sign), cut in sharpest.items()]
+        share = float(tree.n_node_samples[node] / tree.n_node_samples[0])
+        yield Rule(" and ".join(words) or "always", float(tree.value[node].reshape(-1)[0]), share)
+        return
+    cut = float(tree.threshold[node])
+    yield from _rules(
+        tree, names, int(tree.children_left[node]), [*way, (names[feature], "<=", cut)]
+    )
+    yield from _rules(
+        tree, names, int(tree.children_right[node]), [*way, (names[feature], ">", cut)]
+    )
+
+
+def fit_sum(
+    features: ArrayLike, names: Sequence[str], said: ArrayLike, *, terms: int = 4
+) -> Surrogate:
+    """A weighted sum of at most ``terms`` features and a constant, by least squares; the feature
+    that helps most is taken first, and so on (forward selection). Needs no other package.
+
+    Raises `InputError` for arrays that do not fit each other, NaN, or fewer than one term.
+    """
+    x, y = _checked(features, names, said)
+    if terms < 1:
+        raise InputError(f"terms = {terms!r}.", "Give 1 or more.")
+    chosen: list[int] = []
+    best = (float(((y - y.mean()) ** 2).sum()), np.array([y.mean()]))
+    for _ in range(min(terms, x.shape[1])):
+        tried: list[tuple[float, int, NDArray[np.float64]]] = []
+        for n in set(range(x.shape[1])) - set(chosen):
+            matrix = np.column_stack([np.ones(len(x)), x[:, [*chosen, n]]])
+            factors = np.linalg.lstsq(matrix, y, rcond=None)[0]
+            tried.append((float(((matrix @ factors - y) ** 2).sum()), n, factors))
+        left, n, factors = min(tried, key=lambda one: one[:2])
+        if left >= best[0]:
+            break
+        chosen.append(n)
+        best = left, factors
+    constant, *weights = best[1].tolist()
+    text = f"{constant:.4g}" + "".join(
+        f" {'-' if weight < 0 else '+'} {abs(weight):.4g} {names[n]}"
+        for n, weight in zip(chosen, weights, strict=True)
+    )
+
+    def predict(values: NDArray[Any]) -> NDArray[np.float64]:
+        columns = np.asarray(values, dtype=np.float64)[:, chosen]
+        return np.asarray(constant + columns @ np.array(weights), dtype=np.float64)
+
+    return Surrogate("sum", text, len(chosen), tuple(names[n] for n in chosen), predict)
 
 
 def fit_formula(

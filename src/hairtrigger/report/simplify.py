@@ -68,7 +68,8 @@ def rows_of(made: Simplified) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of the table of points; shares are of the first point's."""
     scores = list(made.points[0].scores)
     heads = ["point", "inputs gone", "channels gone", "bits cut", "LUT", "LUT saved"]
-    heads += ["ns", *scores, f"{made.score} lost"]
+    judged = [key for key in scores if key == made.score or key.startswith(f"{made.score}_")]
+    heads += ["ns", *scores, *(f"{key} lost" for key in judged)]
     first = made.points[0]
     rows = []
     for p in made.points:
@@ -83,7 +84,7 @@ def rows_of(made: Simplified) -> tuple[list[str], list[list[str]]]:
                 f"{100 * (1 - p.lut / first.lut):.1f} %" if first.lut else "",
                 f"{p.chip.latency_ns:.5g}" if p.chip else "",
                 *(estimate(p.scores[key]) for key in scores),
-                _lost(first.scores[made.score], p.scores[made.score]),
+                *(_lost(first.scores[key], p.scores[key]) for key in judged),
             ]
         )
     return heads, rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hairtrigger.explain.bits import Cut, Worth
@@ -34,11 +34,14 @@ class Ranked:
 @dataclass(frozen=True)
 class State:
     """What a step left: all that has been ``dropped`` so far, the ranking of this step, and the
-    loss on validation events after its training (None without)."""
+    loss on validation events after its training (None without). ``cuts``: bits cut so far;
+    ``limits``: what they leave to the layers that read them (`hairtrigger.explain.narrow`)."""
 
     dropped: Dropped
     ranked: tuple[Ranked, ...]
     validation_loss: float | None
+    cuts: int = 0
+    limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
 
 @dataclass(frozen=True)

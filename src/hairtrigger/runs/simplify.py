@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from hairtrigger.studies.base import Samples, Study
 
 OWN = ("runs/simplify.py", "runs/simplified.py")
-SCORES, CHIP = "scores.json", "chip.json"
+SCORES, CHIP, ALLOWED = "scores.json", "chip.json", "fakes.txt"
 
 
 def simplify(
@@ -90,7 +90,8 @@ def simplify(
         stages = [training_stages(study, preset, seed)[0]]
         stages.append(start_stage(study, goal, (), run))
     judged = [(START, ())]
-    stages += _judged(study, preset, seed, goal, START, "the student as it was", settings)
+    stages.append(_scores_stage(study, preset, seed, START, "the student as it was"))
+    chips = [_chip_stage(goal, START, "the student as it was")]
     names = {START}
     for chain in chains:
         before = START
@@ -102,13 +103,15 @@ def simplify(
                     step_stage(study, preset, seed, goal, name, before, chain[count - 1], settings)
                 )
                 title = " ".join(map(str, chain[:count]))
-                stages += _judged(study, preset, seed, goal, name, title, settings)
+                stages.append(_scores_stage(study, preset, seed, name, title))
+                chips.append(_chip_stage(goal, name, title))
                 judged.append((name, chain[:count]))
             before = name
     if settings.surrogate:
         kind, leaves = settings.surrogate, settings.leaves
         stages.append(surrogate_stage(study, preset, seed, START, kind, leaves))
-    done = run_stages(stages, folder, reporter)
+    # Chips last: they take longest, and no step waits for one.
+    done = run_stages([*stages, *(chips if settings.chips else ())], folder, reporter)
     folders = {name: found.folder for name, found in done.items()}
     samples = samples_of(study, preset, seed, folders)
     made = _gather(study, preset, seed, goal, judged, folders, samples, settings)
@@ -124,10 +127,8 @@ def _name(steps: Sequence[Step]) -> str:
 # --- a point -------------------------------------------------------------------------------------
 
 
-def _judged(
-    study: Study, preset: Any, seed: int, goal: Goal, of: str, title: str, settings: Settings
-) -> list[Stage]:
-    """Stages ``<of>_scores`` and, where chips are asked for, ``<of>_chip``."""
+def _scores_stage(study: Study, preset: Any, seed: int, of: str, title: str) -> Stage:
+    """Stage ``<of>_scores``: the study's figures of the Graph that stage ``of`` left."""
 
     def scores(at: Workplace) -> None:
         samples = samples_of(study, preset, seed, at.inputs)
@@ -136,35 +137,51 @@ def _judged(
         for number, (name, events) in enumerate(samples.test.items()):
             at.progress(number, len(samples.test))
             outputs[name] = run(study.data(events))
-        found = study.scores(study.evaluate(outputs, samples))
+        found = dict(study.scores(study.evaluate(outputs, samples)))
+        if study.name.partition("_")[0] == "muon":
+            found |= _same_fakes(at, study, of, outputs, samples)
         record = Scores(engine, {key: _estimate(value) for key, value in found.items()})
         (at.folder / SCORES).write_text(to_text(record), encoding="utf-8")
+
+    size = {"preset": dataclasses.asdict(preset), "seed": seed}
+    sources = (*SOURCES, *sources_of(study), *OWN)
+    packages = (*PACKAGES, "onnx", "onnxruntime")
+    after = ("simulate", of, *(() if of == START else (f"{START}_scores",)))
+    return Stage(f"{of}_scores", f"Judge: {title}", scores, size, after, sources, packages)
+
+
+def _same_fakes(
+    at: Workplace, study: Study, of: str, outputs: Mapping[str, Any], samples: Samples
+) -> dict[str, Any]:
+    """Efficiency at no more fakes than the student had as it was, and the soft muons that pass.
+
+    Stage ``start_scores`` leaves how many fakes that were.
+    """
+    from hairtrigger.studies.muon import NOISE_RATES, noise_name
+    from hairtrigger.studies.muon_metrics import TRIGGER_GEV, at_same_fakes
+
+    noise = study.decode(outputs[noise_name(NOISE_RATES[-1])]).pt
+    if of == START:
+        allowed = int((noise >= TRIGGER_GEV).sum())
+        (at.folder / ALLOWED).write_text(f"{allowed}\n", encoding="utf-8")
+    else:
+        allowed = int((at.inputs[f"{START}_scores"] / ALLOWED).read_text(encoding="utf-8"))
+    muons = study.decode(outputs["muons"]).pt
+    found = at_same_fakes(muons, samples.test["muons"].truth, noise, allowed)
+    return {"efficiency_same_fakes": found.efficiency, "soft_same_fakes": found.soft}
+
+
+def _chip_stage(goal: Goal, of: str, title: str) -> Stage:
+    """Stage ``<of>_chip``: the Graph that stage ``of`` left, synthesised."""
 
     def chip(at: Workplace) -> None:
         counted = silicon(read_graph(at.inputs[of]), goal)
         (at.folder / CHIP).write_text(to_text(counted), encoding="utf-8")
 
-    size = {"preset": dataclasses.asdict(preset), "seed": seed}
     target = {"part": goal.part.name, "clock_mhz": goal.clock.mhz}
     target |= {"interval": goal.interval, "axis": goal.axis}
-    sources = (*SOURCES, *sources_of(study), *OWN)
     wired = ("fixed.py", "graph", "rtl", "targets", "tools", "backends/rtl.py")
-    stages = [
-        Stage(
-            f"{of}_scores",
-            f"Judge: {title}",
-            scores,
-            size,
-            ("simulate", of),
-            sources,
-            (*PACKAGES, "onnx", "onnxruntime"),
-        )
-    ]
-    if settings.chips:
-        stages.append(
-            Stage(f"{of}_chip", f"Synthesise: {title}", chip, target, (of,), wired, ("pyosys",))
-        )
-    return stages
+    return Stage(f"{of}_chip", f"Synthesise: {title}", chip, target, (of,), wired, ("pyosys",))
 
 
 def _estimate(value: Any) -> Estimate:
@@ -196,19 +213,16 @@ def _gather(
         plain = sum(lut_estimate(graph, goal.interval))
         if scale is None:
             scale = chip.lut / plain if chip and plain else 1.0
-        cuts = 0
-        if chain and chain[-1].kind == BITS:
+        if len(chain) == 1 and chain[0].kind == BITS and not table:
             bits = read_record(Bits, folders[name] / BITS_FILE)
-            cuts = len(bits.made)
-            if len(chain) == 1 and not table:
-                table = tuple(dataclasses.replace(w, lut=scale * w.lut) for w in bits.table)
+            table = tuple(dataclasses.replace(w, lut=scale * w.lut) for w in bits.table)
         points.append(
             Simpler(
                 " ".join(map(str, chain)) or "as it was",
                 tuple(map(str, chain)),
                 state.dropped.inputs,
                 state.dropped.channels,
-                cuts,
+                state.cuts,
                 scale * plain,
                 scores.engine,
                 scores.scores,

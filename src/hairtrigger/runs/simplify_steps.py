@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hairtrigger.errors import InputError, StorageError
-from hairtrigger.explain.simplify import BITS, INPUTS, Step
+from hairtrigger.explain.simplify import BITS, INPUTS, PRICE, Step
 from hairtrigger.explain.units import Dropped, Unit
 from hairtrigger.pipeline import STAGES, Stage, Workplace
 from hairtrigger.records import read_record, to_text
@@ -19,8 +19,11 @@ from hairtrigger.runs.learn import CHECKPOINT, PACKAGES, model_of, samples_of, t
 from hairtrigger.runs.simplified import Bits, Ranked, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
+    from hairtrigger.explain.bits import Cut
     from hairtrigger.graph import Graph
     from hairtrigger.studies.base import Samples, Study
 
@@ -134,13 +137,24 @@ def step_stage(
         if step.kind == BITS:
             _cut_bits(at, study, samples, before, step, goal)
             return
+        if not (at.inputs[before] / STUDENT).exists():
+            raise InputError(
+                f"{step} after bits: no quantizer of this network can follow the cuts in its Graph",
+                "put bits last",
+            )
         model = model_of(at.inputs[before])
         state = read_record(State, at.inputs[before] / STATE)
         graph = read_graph(at.inputs[before])
-        ranked, gone = _choose(study, samples, model, graph, state.dropped, step, goal, settings)
+        ranked: tuple[Ranked, ...] = ()
+        gone: tuple[Unit, ...] = ()
+        if step.kind != PRICE:
+            found = _choose(study, samples, model, graph, state.dropped, step, goal, settings)
+            ranked, gone = found
         dropped = _on(state.dropped, settings.axis).plus(gone)
-        loss = _train_again(at, study, seen, samples, seed, model, dropped, settings)
-        _leave(at, study, model, State(dropped, ranked, loss))
+        made = dataclasses.replace(state, dropped=dropped, ranked=ranked)
+        price = seen.beta[1] * (step.amount if step.kind == PRICE else 1.0)
+        loss = _train_again(at, study, seen, samples, seed, model, made, settings, price)
+        _leave(at, study, model, dataclasses.replace(made, validation_loss=loss))
         shutil.copyfile(at.inputs[before] / TEACHER, at.folder / TEACHER)
 
     sources = ("fixed.py", "detectors", "graph", "frontends", "train", "explain")
@@ -214,18 +228,22 @@ def _train_again(
     samples: Samples,
     seed: int,
     model: Any,
-    dropped: Dropped,
+    state: State,
     settings: Settings,
+    price: float,
 ) -> float:
-    """Train the network without what has gone, as the study does, from what it has learned."""
+    """Train the network without what has gone, as the study does, from what it has learned;
+    ``price``: of a bit."""
+    from hairtrigger.explain.narrow import hold_bits
     from hairtrigger.explain.units import mask_of, without_channels
     from hairtrigger.frontends.keras_file import load_model
     from hairtrigger.train import FitSettings, fit, truth_loss
     from hairtrigger.train.distill import with_teacher
     from hairtrigger.train.heads import distillation_loss
 
-    without_channels(model, dropped.channels)
-    mask = mask_of(model.input_shape[1:], _on(dropped, settings.axis))
+    without_channels(model, state.dropped.channels)
+    hold_bits(model, state.limits)
+    mask = mask_of(model.input_shape[1:], _on(state.dropped, settings.axis))
     parts = [study.data(samples.train), study.data(samples.validation)]
     share = getattr(preset, "teacher_share", 0.0)
     loss = truth_loss(study.heads)
@@ -237,7 +255,6 @@ def _train_again(
     parts = [
         dataclasses.replace(part, prepare=lambda x, of=part.prepare: of(x) * mask) for part in parts
     ]
-    price = preset.beta[1]
     fitting = FitSettings(
         settings.epochs, preset.batch, RATE_SHARE * preset.student_rate, seed, (price, price)
     )
@@ -291,6 +308,43 @@ def _cut_bits(
         tell=lambda done, total: at.progress(total + done, 2 * total),
     )
     made = path.until(step.amount)
-    (at.folder / GRAPH).write_text(str(without_bits(graph, made)), encoding="utf-8")
+    narrow = without_bits(graph, made)
+    (at.folder / GRAPH).write_text(str(narrow), encoding="utf-8")
     (at.folder / BITS_FILE).write_text(to_text(Bits(table, path, made)), encoding="utf-8")
-    shutil.copyfile(at.inputs[before] / STATE, at.folder / STATE)
+    state = read_record(State, at.inputs[before] / STATE)
+    state = dataclasses.replace(state, ranked=(), cuts=state.cuts + len(made))
+    _follow(at, study, samples, before, made, narrow, state)
+
+
+def _follow(
+    at: Workplace,
+    study: Study,
+    samples: Samples,
+    before: str,
+    made: Sequence[Cut],
+    narrow: Graph,
+    state: State,
+) -> None:
+    """Leave the state, and the network with the cuts where it gives what the narrow Graph gives."""
+    import numpy as np
+
+    from hairtrigger.engines import run
+    from hairtrigger.explain.narrow import hold_bits, limits_of
+
+    shutil.copyfile(at.inputs[before] / TEACHER, at.folder / TEACHER)
+    if (at.inputs[before] / STUDENT).exists():
+        model = model_of(at.inputs[before])
+        try:
+            limits = limits_of(model, read_graph(at.inputs[before]), made)
+        except InputError:
+            limits = None
+        if limits is not None:
+            hold_bits(model, limits)
+            state = dataclasses.replace(state, limits={**state.limits, **limits})
+            _leave(at, study, model, state)
+            events = _few(study, samples)
+            mine, theirs = (run(g, events).values[0] for g in (read_graph(at.folder), narrow))
+            if not np.array_equal(mine, theirs):
+                (at.folder / STUDENT).unlink()
+    (at.folder / GRAPH).write_text(str(narrow), encoding="utf-8")
+    (at.folder / STATE).write_text(to_text(state), encoding="utf-8")

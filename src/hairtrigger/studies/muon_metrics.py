@@ -7,6 +7,7 @@ images with exactly one true muon; nothing is left out for being hard to see.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -165,3 +166,52 @@ def _profile(true: NDArray[np.float64], values: NDArray[np.float64]) -> Profile:
     bins = np.digitize(true, PROFILE_EDGES_GEV) - 1
     count = len(PROFILE_EDGES_GEV) - 1
     return Profile(PROFILE_EDGES_GEV, tuple(mean(values[bins == n]) for n in range(count)))
+
+
+SOFT_GEV = 10.0
+"""Muons well below the threshold."""
+
+
+@dataclass(frozen=True)
+class SameFakes:
+    """A network at the lowest threshold at which it has no more fakes than another network.
+
+    ``cut`` [GeV]; ``efficiency``: for single muons from `TRIGGER_GEV` on; ``soft``: the share of
+    single muons below `SOFT_GEV` that pass, since a low threshold alone is no merit.
+    """
+
+    cut: float
+    efficiency: Fraction
+    soft: Fraction
+
+
+def at_same_fakes(
+    muons: NDArray[Any],
+    truth: NDArray[np.void],
+    noise: NDArray[Any],
+    allowed: int,
+    level: float = LEVEL,
+) -> SameFakes:
+    """The threshold, and what passes it, where at most ``allowed`` noise images do.
+
+    ``muons``, ``noise``: predicted pT [GeV] of images with the ``truth`` of muons, and without.
+    Raises `InputError` for arrays of different lengths, NaN, no single muons or no noise.
+    """
+    muons, noise = finite("muons", muons), finite("noise", noise)
+    same_length(muons=muons, truth=truth)
+    single = truth["n_muons"] == 1
+    if not single.any() or not len(noise) or allowed < 0:
+        raise InputError(
+            f"{int(single.sum())} single muons, {len(noise)} noise images, {allowed} allowed.",
+            "Give some of each, and 0 or more fakes.",
+        )
+    ordered = np.sort(noise)[::-1]
+    # Just above the first value that may not pass: a chip says few values, many images each.
+    cut = -np.inf if allowed >= len(ordered) else float(np.nextafter(ordered[allowed], np.inf))
+    pt, true = muons[single], truth["pt"][single, 0]
+    passed = pt >= cut
+    return SameFakes(
+        cut,
+        fraction_of(passed[true >= TRIGGER_GEV], level),
+        fraction_of(passed[true < SOFT_GEV], level),
+    )
