@@ -18,6 +18,7 @@ from hairtrigger.explain.shapley import shapley
 from hairtrigger.explain.subject import Scalar
 from hairtrigger.graph import Graph
 from hairtrigger.studies.strips import HEADS, TRAINED_DEG, inputs
+from hairtrigger.studies.strips_front import tangent_code
 from hairtrigger.studies.strips_metrics import resolution
 from hairtrigger.studies.strips_samples import (
     FEATURES,
@@ -46,7 +47,7 @@ PLANES = 8000
 def baseline() -> NDArray[np.float32]:
     """A window without hits, at `NO_HITS_DEG`."""
     empty = np.zeros(FEATURES, np.float32)
-    empty[-1] = np.rint(128 * np.tan(np.radians(NO_HITS_DEG))) / 128 + 16 / 128
+    empty[-1] = tangent_code(np.tan(np.radians(NO_HITS_DEG)))
     return empty
 
 

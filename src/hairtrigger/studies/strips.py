@@ -25,7 +25,6 @@ from hairtrigger.studies import strips_networks as networks
 from hairtrigger.studies.base import Trained
 from hairtrigger.studies.strips_samples import (
     BACKGROUND,
-    FEATURES,
     MUON,
     PIECE,
     Candidates,
@@ -212,7 +211,7 @@ def _seeded(build: Any, preset: StripsPreset, seed: int) -> Any:
     from hairtrigger.frontends.keras_file import import_keras
 
     import_keras().utils.set_random_seed(seed)
-    return build(FEATURES, OUTPUTS, preset.hidden)
+    return build(front.SEEN, OUTPUTS, preset.hidden)
 
 
 def _fitted(

@@ -2,8 +2,9 @@
 
 Charges are compressed, since the difference of 20 counts says much of a small one and little of a
 large one; times count from the middle of the drift, so that a strip without a hit lies there and
-not at its end. In a chip that is a table of 10 bits for each charge and three bits of a difference
-for each time. `network_input` computes the same codes with NumPy, for training.
+not at its end; and each time comes once more, times the angle, which is how far the muon moves on
+until then. In a chip that is a table of 10 bits for each charge, three bits of a difference and a
+multiplier for each time. `network_input` computes the same codes with NumPy, for training.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.studies.strips_samples import FEATURES, WIDTH
 
+SEEN = FEATURES + WIDTH
+"""Numbers behind the front: charges, times, the angle, times multiplied by the angle."""
 CHARGE_UNIT = 64
 """Counts of charge that the network is given as 1/2: half of all strips with a hit have less than
 40."""
@@ -24,6 +27,9 @@ CHARGE_BITS, INPUT_BITS = 10, 8
 MIDDLE = 0.25
 """Time in the middle of the drift, as a part of 256 ns: code 64. A muon's hits have 66 on average.
 """
+LEAST = 0.125
+"""Charge from which a strip has a hit: 8 counts, where the least that passes the detector's threshold
+is 12."""
 TANGENT_STEP, TANGENT_ZERO = 1 / 160, 32
 """Of the code of the nominal angle: 0 to 255 are tangents from -0.2 to 1.39."""
 
@@ -46,15 +52,15 @@ def tangent_code(nominal: NDArray[Any]) -> NDArray[Any]:
 
 
 def network_input(given: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the layers behind the front read, float32 (n, `FEATURES`), of a `detector_input`:
-    compressed charges q / (q + 1), times less `MIDDLE` (0 without a hit), and the angle's code."""
-    found = np.array(given, dtype=np.float32)
-    charge, time = found[:, :WIDTH], found[:, WIDTH : 2 * WIDTH]
-    hit = charge > 0
+    """What the layers behind the front read, float32 (n, `SEEN`), of a `detector_input`:
+    compressed charges q / (q + 1), times less `MIDDLE` (0 without a hit), the angle's code, and the
+    times once more, multiplied by that code."""
+    charge, time = given[:, :WIDTH], given[:, WIDTH : 2 * WIDTH]
+    angle = given[:, 2 * WIDTH :]
     steps = np.float32(2**INPUT_BITS)
-    charge[:] = np.floor(charge / (charge + 1) * steps + np.float32(0.5)) / steps
-    time[:] = np.where(hit, time - np.float32(MIDDLE), 0)
-    return found
+    compressed = np.floor(charge / (charge + 1) * steps + np.float32(0.5)) / steps
+    centred = time - np.where(charge >= LEAST, np.float32(MIDDLE), np.float32(0))
+    return np.concatenate([compressed, centred, angle, centred * angle], axis=1)
 
 
 def with_front(network: Any) -> Any:
@@ -83,10 +89,10 @@ def with_front(network: Any) -> Any:
         allow_heterogeneous_table=False,
         name="compress",
     )(charge)
-    # One bit that saturates: MIDDLE where there is a charge; 8 counts are rounded up, none has less
+    # One bit that saturates: MIDDLE from LEAST on, which is half of it and rounded up
     hit = Quantizer(grid(-1, 1), name="hit")(charge)
-    joined = keras.layers.Concatenate(name="seen")([compressed, time - hit, codes[:, 2 * WIDTH :]])
-    x = joined
+    centred, angle = time - hit, codes[:, 2 * WIDTH :]
+    x = keras.layers.Concatenate(name="seen")([compressed, centred, angle, centred * angle])
     for layer in network.layers[1:]:
         x = layer(x)
     return keras.Model(strips, x, name=network.name)
@@ -96,7 +102,7 @@ def without_front(model: Any) -> Any:
     """The layers behind the front as a network of its own, which reads a `network_input`."""
     keras = import_keras()
     names = [layer.name for layer in model.layers]
-    x = seen = keras.Input((FEATURES,), name="strips")
+    x = seen = keras.Input((SEEN,), name="strips")
     for layer in model.layers[names.index("seen") + 1 :]:
         x = layer(x)
     return keras.Model(seen, x, name=model.name)

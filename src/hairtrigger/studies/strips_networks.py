@@ -142,7 +142,9 @@ def start_from_float(
     """
     if bits is not None and not 2 <= bits <= 16:
         raise InputError(f"bits = {bits!r}.", "Give 2 to 16.")
-    weights = [[to_array(getattr(source.get_layer(name), part)) for part in PARTS] for name in LAYERS]
+    weights = [
+        [to_array(getattr(source.get_layer(name), part)) for part in PARTS] for name in LAYERS
+    ]
     if bits is not None:
         weights = balanced(weights)
     values = inputs
