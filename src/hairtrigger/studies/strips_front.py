@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hairtrigger.frontends.keras_file import import_keras
 from hairtrigger.studies.strips_samples import FEATURES, WIDTH
+from hairtrigger.train.checkpoint import to_array
 
 SEEN = FEATURES + WIDTH
 """Numbers behind the front: charges, times, the angle, times multiplied by the angle."""
@@ -28,8 +29,8 @@ MIDDLE = 0.25
 """Time in the middle of the drift, as a part of 256 ns: code 64. A muon's hits have 66 on average.
 """
 LEAST = 0.125
-"""Charge from which a strip has a hit: 8 counts, where the least that passes the detector's threshold
-is 12."""
+"""Charge from which a strip has a hit: 8 counts, where the least that passes the detector's
+threshold is 12."""
 TANGENT_STEP, TANGENT_ZERO = 1 / 160, 32
 """Of the code of the nominal angle: 0 to 255 are tangents from -0.2 to 1.39."""
 
@@ -111,6 +112,6 @@ def without_front(model: Any) -> Any:
 def _charges_with(quantizer: Any, integer: int, fraction: int) -> None:
     """Give the first `WIDTH` elements of a quantizer their own format."""
     for variable, value in ((quantizer._i, integer), (quantizer._f, fraction)):
-        own = np.array(variable)
+        own = np.array(to_array(variable))
         own[..., :WIDTH] = value
         variable.assign(own)
