@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hairtrigger.errors import InputError
 from hairtrigger.studies import strips_front as front
 from hairtrigger.studies.strips_samples import FEATURES, WIDTH
 
@@ -86,14 +87,20 @@ def test_keras_and_graph_have_the_same_front(bits: int | None, tmp_path: Path) -
     networks.start_from_float(floating, network, seen, bits)
     front.with_front(network).save(tmp_path / "model.keras")
     whole = load_model(tmp_path / "model.keras")
+    front.require_front(whole)
+    with pytest.raises(InputError, match="no front"):
+        front.require_front(network)
     probe = keras.Model(whole.inputs, whole.get_layer("seen").output)
     assert np.array_equal(probe.predict(given_, verbose=0), seen)
     graph = optimise(from_hgq(whole))
     assert sum(op.type.bits for op in graph.input_ops) == 10 * WIDTH + 8 * (WIDTH + 1)
+    front.require_front(graph)
     codes = encode(graph, given_)
     (found,) = emulate_codes(graph, codes)
     assert np.array_equal(found, keras_values(whole, graph, codes)[0])
     behind = optimise(from_hgq(front.without_front(whole)))
+    with pytest.raises(InputError, match="Run the study again"):
+        front.require_front(behind)
     (alone,) = emulate_codes(behind, encode(behind, seen))
     lsb, other = graph.output_types[0].lsb, behind.output_types[0].lsb
     assert np.array_equal(found * 2.0**-lsb, alone * 2.0**-other)

@@ -18,7 +18,7 @@ from hairtrigger.explain.shapley import shapley
 from hairtrigger.explain.subject import Scalar
 from hairtrigger.graph import Graph
 from hairtrigger.studies.strips import HEADS, TRAINED_DEG, inputs
-from hairtrigger.studies.strips_front import tangent_code
+from hairtrigger.studies.strips_front import require_front, tangent_code
 from hairtrigger.studies.strips_metrics import resolution
 from hairtrigger.studies.strips_samples import (
     FEATURES,
@@ -72,7 +72,8 @@ def _muons(planes: int, seed: int) -> Candidates:
 
 
 def outputs(network: Any, given: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Raw outputs (n, heads) of a network or Graph."""
+    """Raw outputs (n, heads) of a network or Graph. Raises `InputError` for one of an older run."""
+    require_front(network)
     if isinstance(network, Graph):
         return run(network, given).values[0].reshape(len(given), -1)
     return np.asarray(predict(network, given), np.float64)

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hairtrigger.errors import InputError
 from hairtrigger.frontends.keras_file import import_keras
+from hairtrigger.graph import Graph
 from hairtrigger.studies.strips_samples import FEATURES, WIDTH
 from hairtrigger.train.checkpoint import to_array
 
@@ -23,6 +25,7 @@ SEEN = FEATURES + WIDTH
 CHARGE_UNIT = 64
 """Counts of charge that the network is given as 1/2: half of all strips with a hit have less than
 40."""
+_FRACTION = CHARGE_UNIT.bit_length() - 1
 CHARGE_BITS, INPUT_BITS = 10, 8
 """Bits of the detector's charges; those of its times and angle, and of compressed charges."""
 MIDDLE = 0.25
@@ -80,8 +83,7 @@ def with_front(network: Any) -> Any:
     strips = keras.Input((FEATURES,), name="strips")
     sent = Quantizer(grid(0, INPUT_BITS, (1,)), name="detector")
     codes = sent(strips)
-    whole = CHARGE_BITS - CHARGE_UNIT.bit_length() + 1
-    _charges_with(sent.quantizer, whole, CHARGE_BITS - whole)
+    _charges_with(sent.quantizer, CHARGE_BITS - _FRACTION, _FRACTION)
     charge, time = codes[:, :WIDTH], codes[:, WIDTH : 2 * WIDTH]
     compressed = QUnaryFunctionLUT(
         "softsign",
@@ -107,6 +109,21 @@ def without_front(model: Any) -> Any:
     for layer in model.layers[names.index("seen") + 1 :]:
         x = layer(x)
     return keras.Model(seen, x, name=model.name)
+
+
+def require_front(network: Any) -> None:
+    """Raise `InputError` for a network or Graph of an older run, to which a `detector_input` means
+    something else."""
+    if isinstance(network, Graph):
+        (given,) = network.input_ops
+        charge, *_ = given.type.integer.ravel()
+        known = given.type.shape == (FEATURES,) and charge == CHARGE_BITS - _FRACTION
+    else:
+        known = any(layer.name == "seen" for layer in network.layers)
+    if not known:
+        raise InputError(
+            "This network has no front for the detector's codes.", "Run the study again."
+        )
 
 
 def _charges_with(quantizer: Any, integer: int, fraction: int) -> None:
