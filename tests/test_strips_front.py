@@ -69,6 +69,8 @@ def test_what_networks_see() -> None:
     assert told[-1] < 1
 
 
+# Keras on NumPy 2.4, where it saves a model.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("bits", [None, 6])
 def test_keras_and_graph_have_the_same_front(bits: int | None, tmp_path: Path) -> None:
     from hairtrigger.frontends.hgq import from_hgq, keras_values
