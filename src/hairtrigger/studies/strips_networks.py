@@ -177,7 +177,8 @@ def balanced(weights: list[list[NDArray[Any]]]) -> list[list[NDArray[Any]]]:
     on, so what comes out is the same (cross-layer equalisation, arXiv:1906.04721).
     """
     found = [[np.array(part) for part in layer] for layer in weights]
-    for one, after in itertools.pairwise(found):
+    # From the last layer on: what is scaled later leaves what was made alike before as it is.
+    for one, after in reversed(list(itertools.pairwise(found))):
         size = np.sqrt((after[0] ** 2).mean(axis=1))
         alive = size > 0
         middle = np.median(size[alive]) if alive.any() else 1.0
