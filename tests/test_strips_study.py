@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hairtrigger.detectors.strips_config import StripsConfig
 from hairtrigger.errors import InputError, StorageError
 from hairtrigger.studies import strips as study
+from hairtrigger.studies import strips_front as front
 from hairtrigger.studies import strips_metrics as metrics
 from hairtrigger.studies import strips_rivals as rivals
 from hairtrigger.studies import strips_samples as samples
@@ -65,14 +67,6 @@ def test_candidates_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.array_equal(whole.charge, parts.charge)
     for name in ("kind", "plane", "x", "centroid", "drift_mm"):
         assert np.array_equal(whole.truth[name], parts.truth[name])
-
-
-def test_network_input_is_on_the_detectors_grid(noisy: samples.Candidates) -> None:
-    given_ = study.inputs(noisy)
-    assert given_.shape == (len(noisy), samples.FEATURES)
-    assert given_.min() >= 0
-    assert given_.max() < 1
-    assert np.array_equal(given_ * 1024, np.rint(given_ * 1024))
 
 
 def test_targets(noisy: samples.Candidates) -> None:
@@ -205,32 +199,65 @@ def test_networks_for_the_chip_convert_exactly(bits: int | None, noisy: samples.
 
     import_keras().utils.set_random_seed(SEED)
     hidden = (8, 6, 5)
-    floating = networks.build_float(samples.FEATURES, study.OUTPUTS, hidden)
+    floating = networks.build_float(front.SEEN, study.OUTPUTS, hidden)
     build = networks.build_student if bits is None else networks.build_fixed
-    model = build(samples.FEATURES, study.OUTPUTS, hidden)
-    given_ = study.inputs(noisy)
-    networks.start_from_float(floating, model, given_, bits)
+    model = build(front.SEEN, study.OUTPUTS, hidden)
+    seen = front.network_input(study.inputs(noisy))
+    networks.start_from_float(floating, model, seen, bits)
     graph = from_hgq(model)
-    codes = encode(graph, given_)
+    codes = encode(graph, seen)
     for ours, theirs in zip(
         emulate_codes(graph, codes), keras_values(model, graph, codes), strict=True
     ):
         assert np.array_equal(ours, theirs)
-    near = floating.predict(given_, verbose=0)[:, 1]
+    near = floating.predict(seen, verbose=0)[:, 1]
     got = emulate_codes(graph, codes)[0][:, 1] * 2.0 ** -graph.output_types[0].lsb
     # Few bits are coarse, but the start is the float network.
     assert np.corrcoef(near, got)[0, 1] > (0.5 if bits == 4 else 0.98)
+    widths = [layer.kq.quantizer.bits for layer in model.layers[1:]] if bits else []
+    assert all(int(np.max(width)) == bits for width in widths)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12))
+def test_balanced_weights_are_the_same_network(seed: int, units: int) -> None:
+    from hairtrigger.studies import strips_networks as networks
+
+    rng = np.random.default_rng(seed)
+    sizes = (5, units, units + 1, 3)
+    weights = [
+        [rng.normal(size=(a, b)) * np.exp2(rng.integers(-4, 5, (a, 1))), rng.normal(size=b)]
+        for a, b in itertools.pairwise(sizes)
+    ]
+    weights[1][0][0] = 0  # a unit that nothing reads
+    before = [[part.copy() for part in layer] for layer in weights]
+    made = networks.balanced(weights)
+    x = rng.normal(size=(50, sizes[0]))
+
+    def says(layers: list) -> np.ndarray:
+        y = x
+        for kernel, bias in layers[:-1]:
+            y = np.maximum(y @ kernel + bias, 0)
+        return y @ layers[-1][0] + layers[-1][1]
+
+    assert says(made) == pytest.approx(says(before), rel=1e-9, abs=1e-9)
+    for kernel, _ in made[1:]:
+        size = np.sqrt((kernel**2).mean(axis=1))
+        size = size[size > 0]
+        assert size.max() / size.min() <= 2.0 + 1e-9
+    for given_, kept in zip(weights, before, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(given_, kept, strict=True))
 
 
 def test_bad_networks_are_refused(noisy: samples.Candidates) -> None:
     from hairtrigger.studies import strips_networks as networks
 
-    floating = networks.build_float(samples.FEATURES, study.OUTPUTS, (4, 4, 4))
-    model = networks.build_fixed(samples.FEATURES, study.OUTPUTS, (4, 4, 4))
+    floating = networks.build_float(front.SEEN, study.OUTPUTS, (4, 4, 4))
+    model = networks.build_fixed(front.SEEN, study.OUTPUTS, (4, 4, 4))
     with pytest.raises(InputError, match="bits = 1"):
-        networks.start_from_float(floating, model, study.inputs(noisy), 1)
+        networks.start_from_float(floating, model, front.network_input(study.inputs(noisy)), 1)
     with pytest.raises(InputError, match="2 hidden layers"):
-        networks.build_float(samples.FEATURES, study.OUTPUTS, (4, 4))  # type: ignore[arg-type]
+        networks.build_float(front.SEEN, study.OUTPUTS, (4, 4))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no preset 'large'"):
         study.preset_named("large")
 

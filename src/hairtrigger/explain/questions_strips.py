@@ -24,6 +24,7 @@ from hairtrigger.explain.subject import Scalar
 from hairtrigger.explain.truth import in_words, on_truth
 from hairtrigger.graph import Graph
 from hairtrigger.studies.strips import HEADS, RATE_KHZ_CM2, TRAINED_DEG, inputs
+from hairtrigger.studies.strips_front import require_front, tangent_code
 from hairtrigger.studies.strips_metrics import resolution
 from hairtrigger.studies.strips_samples import (
     FEATURES,
@@ -62,7 +63,7 @@ MIXED_PLANES, MIXED = 40_000, 1000
 def baseline() -> NDArray[np.float32]:
     """A window without hits, at `NO_HITS_DEG`."""
     empty = np.zeros(FEATURES, np.float32)
-    empty[-1] = np.rint(128 * np.tan(np.radians(NO_HITS_DEG))) / 128 + 16 / 128
+    empty[-1] = tangent_code(np.tan(np.radians(NO_HITS_DEG)))
     return empty
 
 
@@ -87,7 +88,8 @@ def _muons(planes: int, seed: int) -> Candidates:
 
 
 def outputs(network: Any, given: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Raw outputs (n, heads) of a network or Graph."""
+    """Raw outputs (n, heads) of a network or Graph. Raises `InputError` for one of an older run."""
+    require_front(network)
     if isinstance(network, Graph):
         return run(network, given).values[0].reshape(len(given), -1)
     return np.asarray(predict(network, given), np.float64)

@@ -33,7 +33,10 @@ SIMULATION = tuple(
     f"detectors/{path.name}" for path in sorted((PACKAGE / "detectors").glob("strips*.py"))
 )
 SAMPLES = ("fixed.py", "studies/strips_samples.py")
-NETWORKS = ("studies/strips.py", "studies/strips_networks.py", "train", "runs/learn.py")
+NETWORKS = (
+    *("studies/strips.py", "studies/strips_front.py", "studies/strips_networks.py"),
+    *("train", "runs/learn.py"),
+)
 PACKAGES = ("numpy", "keras", "jax", "hgq2")
 PARTS = {"lessons": ("train", "validation"), "exam": ("test",)}
 """Stages that simulate, and the first words of the names of the samples that each makes."""

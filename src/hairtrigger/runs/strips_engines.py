@@ -29,8 +29,9 @@ DPU = "DPUCZDX8G_ISA1_B4096"
 
 @dataclass(frozen=True)
 class CSimulation:
-    """The HLS project of the chip's network, built and run: ``events`` whose ``values`` were
-    compared with the emulator's, and how many ``differ``."""
+    """The HLS project of the chip's network, its layers behind the front, built and run: ``events``
+    whose ``values`` were compared with what the emulator says of the whole chip, and how many
+    ``differ``."""
 
     tool: str
     version: str
@@ -115,12 +116,14 @@ def engines_text(simulated: CSimulation, timed: Timings, made: Accelerators) -> 
     return (
         f"The HLS project by {simulated.tool} {simulated.version} ({simulated.backend}, "
         f"{simulated.io_type}) was compiled and run on {simulated.events:,} clusters: "
-        f"{simulated.differ} of {simulated.values:,} numbers differ from the emulator's.\n\n"
+        f"{simulated.differ} of {simulated.values:,} numbers differ from the emulator's. It holds "
+        "the network's layers and is given what the front makes of a cluster.\n\n"
         "One cluster on one thread of the processor, called from Python; the last column is a call "
         f"that computes nothing. The machine's load was {timed.busy:.1f} a processor.\n\n"
         + table(("engine", "median [us]", "p99 [us]", "empty call [ns]"), clock)
         + "\n\nFiles for GPUs and DPUs, of the network with 8 bits and one format a tensor where "
-        "not of the chip's; compared with the emulator in ONNX Runtime on the CPU:\n\n"
+        "not of the chip's, whose front is left to the processor there; compared with the emulator "
+        "in ONNX Runtime on the CPU:\n\n"
         + table(
             ("for", "file", "rules broken", "may differ", "numbers that differ", "on the device"),
             files,
@@ -138,13 +141,14 @@ def _c_simulation(preset: StripsPreset) -> Stage:
         from hairtrigger.backends import hls
         from hairtrigger.graph import emulate_codes, encode
         from hairtrigger.hls.convert import version
+        from hairtrigger.studies.strips_front import network_input, without_front
 
         target = hls.Target(name=STUDY)
-        made = hls.emit(model_of(at.inputs["student"]), target, at.folder)
+        made = hls.emit(without_front(model_of(at.inputs["student"])), target, at.folder)
         made.build()
         at.progress(1, 3)
         given = test_inputs(at.inputs, preset.c_simulation)
-        simulated = made.run_codes(encode(made.graph, given))
+        simulated = made.run_codes(encode(made.graph, network_input(given)))
         at.progress(2, 3)
         graph = read_graph(at.inputs["convert"])
         emulated = emulate_codes(graph, encode(graph, given))
@@ -166,7 +170,10 @@ def _c_simulation(preset: StripsPreset) -> Stage:
         work,
         {"events": preset.c_simulation},
         ("student", "convert", "exam"),
-        ("fixed.py", "graph", "frontends", "hls", "backends/hls.py", "runs/strips_engines.py"),
+        (
+            *("fixed.py", "graph", "frontends", "hls", "backends/hls.py"),
+            *("runs/strips_engines.py", "studies/strips_front.py"),
+        ),
         ("hls4ml", "hgq2", "keras"),
     )
 
@@ -223,20 +230,24 @@ def _accelerators(preset: StripsPreset) -> Stage:
         from hairtrigger.frontends.hgq import from_hgq
         from hairtrigger.graph import emulate_codes, encode
         from hairtrigger.graph.passes import optimise
+        from hairtrigger.studies.strips_front import network_input, without_front
 
-        int8 = optimise(from_hgq(model_of(at.inputs[INT8]), name=f"{STUDY}_int8"))
+        layers = without_front(model_of(at.inputs[INT8]))
+        int8 = optimise(from_hgq(layers, name=f"{STUDY}_int8"))
         chip = read_graph(at.inputs["convert"])
-        given = test_inputs(at.inputs, preset.c_simulation)
+        sent = test_inputs(at.inputs, preset.c_simulation)
+        seen = network_input(sent)
         made = [
-            ("TensorRT, int8", tensorrt.emit(int8, tensorrt.Target("int8"), at.folder)),
+            ("TensorRT, int8", tensorrt.emit(int8, tensorrt.Target("int8"), at.folder), seen),
             (
                 "TensorRT, float32: the chip",
                 tensorrt.emit(chip, tensorrt.Target("fp32"), at.folder),
+                sent,
             ),
-            (f"Vitis AI, {DPU}", vitis_ai.emit(int8, vitis_ai.Target(DPU), at.folder)),
+            (f"Vitis AI, {DPU}", vitis_ai.emit(int8, vitis_ai.Target(DPU), at.folder), seen),
         ]
         found: list[Accelerator] = []
-        for number, (name, artifact) in enumerate(made):
+        for number, (name, artifact, given) in enumerate(made):
             at.progress(number, len(made))
             codes = encode(artifact.graph, given)
             offs = artifact.differences(codes)
@@ -271,6 +282,9 @@ def _accelerators(preset: StripsPreset) -> Stage:
         work,
         {"events": preset.c_simulation, "dpu": DPU},
         (INT8, "convert", "exam"),
-        ("fixed.py", "graph", "frontends", "backends", "runs/strips_engines.py"),
+        (
+            *("fixed.py", "graph", "frontends", "backends"),
+            *("runs/strips_engines.py", "studies/strips_front.py"),
+        ),
         ("onnxruntime", "onnx", "hgq2", "keras"),
     )

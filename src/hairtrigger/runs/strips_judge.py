@@ -29,8 +29,8 @@ SOURCES = (
     *("fixed.py", "graph", "engines.py", "backends", "cpp", "frontends", "metrics.py"),
     *("records.py", "report", "runs/strips.py", "runs/strips_judge.py", "runs/learn.py"),
     "runs/strips_engines.py",
-    *("studies/strips.py", "studies/strips_metrics.py", "studies/strips_rivals.py"),
-    *("studies/strips_samples.py", "runs/strips_tracks.py"),
+    *("studies/strips.py", "studies/strips_front.py", "studies/strips_metrics.py"),
+    *("studies/strips_rivals.py", "studies/strips_samples.py", "runs/strips_tracks.py"),
 )
 PACKAGES = ("numpy", "keras", "jax", "matplotlib")
 

@@ -4,6 +4,7 @@ A dense network answers all three from charges and times of 16 strips and the an
 in the detector suggests; the classical ways, centroid and cluster time projection, get the same.
 
     strips_samples.py    clusters of simulated planes
+    strips_front.py      what the networks are given of them
     strips_networks.py   the network, in float and for the chip
     strips_metrics.py    resolutions, efficiencies, fakes
     strips_tracks.py     the other half of the study: tracks in chambers of eight planes
@@ -19,16 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hairtrigger.errors import InputError
+from hairtrigger.studies import strips_front as front
 from hairtrigger.studies import strips_networks as networks
 from hairtrigger.studies.base import Trained
 from hairtrigger.studies.strips_samples import (
     BACKGROUND,
-    FEATURES,
     MUON,
     PIECE,
     Candidates,
     Source,
-    network_input,
 )
 from hairtrigger.train import Data, FitSettings, Head, Heads, Kind, fit, truth_loss
 from hairtrigger.train.fit import Tell
@@ -138,13 +138,13 @@ def targets(found: Candidates) -> NDArray[np.float32]:
 
 def inputs(found: Candidates) -> NDArray[np.float32]:
     """What a network is given of candidates, (n, `FEATURES`)."""
-    return network_input(found.charge, found.time, found.truth["nominal"])
+    return front.detector_input(found.charge, found.time, found.truth["nominal"])
 
 
 def data(found: Candidates) -> Data:
-    """Inputs and targets of candidates, for training."""
+    """Inputs behind the front and targets of candidates, for training."""
     kept = found.select(found.truth["kind"] != PIECE)
-    return Data(inputs(kept), targets(kept))
+    return Data(front.network_input(inputs(kept)), targets(kept))
 
 
 def train_float(
@@ -177,7 +177,7 @@ def train_fixed(
     """The network with ``bits`` bits for every weight and value, from a float one, retrained;
     ``by_tensor``: with one binary point a tensor, as GPUs and DPUs want it."""
     model = _seeded(networks.build_int8 if by_tensor else networks.build_fixed, preset, seed)
-    networks.start_from_float(start, model, inputs(train.select(slice(0, 20_000))), bits)
+    networks.start_from_float(start, model, _read_first(train), bits)
     settings = FitSettings(preset.quantised_epochs, preset.batch, preset.student_rate, seed)
     what = f"train with {bits} bits"
     return _fitted(model, train, validation, settings, what, checkpoint, progress)
@@ -195,18 +195,23 @@ def train_student(
 ) -> Trained:
     """The network for the chip, whose widths are learned, from a float one."""
     model = _seeded(networks.build_student, preset, seed)
-    networks.start_from_float(start, model, inputs(train.select(slice(0, 20_000))))
+    networks.start_from_float(start, model, _read_first(train))
     settings = FitSettings(
         preset.student_epochs, preset.batch, preset.student_rate, seed, preset.beta
     )
     return _fitted(model, train, validation, settings, "train student", checkpoint, progress)
 
 
+def _read_first(train: Candidates) -> NDArray[np.float32]:
+    """What the first layer reads of some candidates."""
+    return front.network_input(inputs(train.select(slice(0, 20_000))))
+
+
 def _seeded(build: Any, preset: StripsPreset, seed: int) -> Any:
     from hairtrigger.frontends.keras_file import import_keras
 
     import_keras().utils.set_random_seed(seed)
-    return build(FEATURES, OUTPUTS, preset.hidden)
+    return build(front.SEEN, OUTPUTS, preset.hidden)
 
 
 def _fitted(
@@ -228,4 +233,4 @@ def _fitted(
         progress=progress,
         what=what,
     )
-    return Trained(model, history)
+    return Trained(front.with_front(model), history)

@@ -184,16 +184,6 @@ def joined(parts: list[Candidates]) -> Candidates:
     )
 
 
-def network_input(charge: NDArray[Any], time: NDArray[Any], nominal: NDArray[Any]) -> NDArray[Any]:
-    """What a network is given, float32 (n, `FEATURES`), 0 to below 1: charges in 1/1024 of full
-    scale, times in 1/256 of their range, and 1/8 more than the tangent in steps of 1/128."""
-    found = np.empty((len(charge), FEATURES), dtype=np.float32)
-    found[:, :WIDTH] = charge / np.float32(1024)
-    found[:, WIDTH : 2 * WIDTH] = time / np.float32(256)
-    found[:, -1] = np.clip(np.rint(128 * nominal) + 16, 0, 127) / 128
-    return found
-
-
 def save(found: Mapping[str, Candidates], folder: Path) -> None:
     """Write samples into ``folder``, a file each."""
     folder.mkdir(parents=True, exist_ok=True)
