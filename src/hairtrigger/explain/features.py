@@ -100,25 +100,26 @@ def _shifted(near: NDArray[Any], offset: int) -> NDArray[Any]:
 
 
 def strips_features(given: NDArray[Any]) -> Features:
-    """Features (n, features) of windows of a strip detector, `network_input` of
-    `hairtrigger.studies.strips_samples`, and their names.
+    """Features (n, features) of windows of a strip detector, `detector_input` of
+    `hairtrigger.studies.strips_front`, and their names.
 
     Lengths in strips from the middle of the window: ``first``, ``last`` strip with a hit,
     ``centroid`` and ``width`` (standard deviation) by charge; ``strips`` with a hit, their
-    ``charge`` in shares of full scale; ``time``: mean by charge, ``earliest``, ``latest``, in
-    shares of the range; ``slope``: of the time along the strips, by charge; ``nominal``: tangent of
-    the angle that the place suggests; ``drift``: time less 1/2, times that tangent, which is how
-    far a track has moved the centroid. Raises `InputError` for another shape.
+    ``charge`` in 64 counts; ``time``: mean by charge, ``earliest``, ``latest``, in shares of the
+    range; ``slope``: of the time along the strips, by charge; ``nominal``: tangent of the angle
+    that the place suggests; ``drift``: time less that of the middle of the drift, times that
+    tangent, which is how far a track has moved the centroid. Raises `InputError` for another shape.
     """
+    from hairtrigger.studies.strips_front import MIDDLE, TANGENT_STEP, TANGENT_ZERO
     from hairtrigger.studies.strips_samples import FEATURES, WIDTH
 
     if given.ndim != 2 or given.shape[1] != FEATURES:
         raise InputError(
-            f"Windows of shape {given.shape} are not (n, {FEATURES}).", "Give network_input()."
+            f"Windows of shape {given.shape} are not (n, {FEATURES}).", "Give detector_input()."
         )
     charge = given[:, :WIDTH].astype(np.float64)
     time = given[:, WIDTH : 2 * WIDTH].astype(np.float64)
-    nominal = given[:, -1].astype(np.float64) - 16 / 128
+    nominal = (256 * given[:, -1].astype(np.float64) - TANGENT_ZERO) * TANGENT_STEP
     place = np.arange(WIDTH) - (WIDTH - 1) / 2
     hit = charge > 0
     total = charge.sum(axis=1)
@@ -144,6 +145,6 @@ def strips_features(given: NDArray[Any]) -> Features:
         "latest": np.where(hit, time, 0.0).max(axis=1),
         "slope": np.where(width > 0, slope, 0.0),
         "nominal": nominal,
-        "drift": (mean - 0.5) * nominal,
+        "drift": (mean - MIDDLE) * nominal,
     }
     return np.stack(list(columns.values()), axis=1), tuple(columns)

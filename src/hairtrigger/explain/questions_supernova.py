@@ -1,4 +1,4 @@
-"""What physicists ask of the supernova trigger: signal or noise, track or blips, argon-39."""
+"""What physicists ask of the supernova trigger: signal or noise, track or blips, which decays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hairtrigger.detectors.lartpc_config import LartpcConfig
 from hairtrigger.engines import run
 from hairtrigger.errors import InputError, StorageError
 from hairtrigger.explain.case import Answer, Asked, Case, Events
@@ -19,7 +20,8 @@ from hairtrigger.explain.subject import Scalar
 from hairtrigger.explain.truth import in_words, on_truth
 from hairtrigger.graph import Graph
 from hairtrigger.metrics import fraction_of
-from hairtrigger.studies.supernova import FRONT, HEADS, IMAGE
+from hairtrigger.studies.supernova import FRONT, HEADS, IMAGE, enriched
+from hairtrigger.studies.supernova_rare import ENRICHABLE, HARD_MEV, image_weights
 from hairtrigger.studies.supernova_samples import Sample, network_input, read
 from hairtrigger.train import predict
 
@@ -55,6 +57,19 @@ def sample(folder: Path | None, stage: str, name: str) -> Sample:
     if folder is None:
         raise StorageError("No run of supernova is given.", "Give --run.")
     return read(folder / "stages" / stage / name)
+
+
+def enriched_noise(folder: Path | None) -> tuple[Sample, NDArray[np.uint8]]:
+    """Noise of enriched argon, `NOISE` images at most, and the hard decays in each."""
+    name = "cut_enriched"
+    found = sample(folder, "enriched", name)
+    assert folder is not None
+    place = folder / "stages" / "enriched" / f"{name}.hard.npy"
+    try:
+        hard = np.load(place, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{place} cannot be read: {error}", "Make the run again.") from error
+    return found.select(slice(0, NOISE)), hard[:NOISE]
 
 
 def logits(network: Any, packed: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -187,24 +202,30 @@ def track_or_blips(network: Any, folder: Path | None, seed: int, count: int = 40
 
 
 def argon(network: Any, folder: Path | None, seed: int) -> Answer:
-    """Noise images, with radiological decays in them: which raise the answer, and by how many
-    pixels."""
-    noise = sample(folder, "cutting", "cut_noise")
-    noise = noise.select(slice(0, NOISE))
+    """Noise images of enriched argon: which decays raise the answer, and by how many pixels."""
+    noise, hard = enriched_noise(folder)
     said = logits(network, noise.packed)
-    decays = noise.truth["n_radiological"]
+    ordinary = LartpcConfig()
+    weights = image_weights(hard, enriched(ordinary), ordinary)
     order = np.argsort(-said, kind="stable")[:LOUDEST]
     loud = np.zeros(len(noise), bool)
     loud[order] = True
+    total, radon = hard.sum(axis=1), hard[:, ENRICHABLE.index("rn222")]
+    groups = {
+        "none": total == 0,
+        "one of the radon chain": (total == 1) & (radon == 1),
+        "one of Ar42 and K42": (total == 1) & (radon == 0),
+        "two or more": total > 1,
+    }
     rows: list[tuple[str | float | None, ...]] = []
-    groups = [(str(n), decays == n) for n in range(6)] + [("6 and more", decays >= 6)]
-    for name, mine in groups:
+    for name, mine in groups.items():
         if not mine.any():
             continue
         share = fraction_of(loud[mine])
+        of_loud = float(weights[loud & mine].sum() / weights[loud].sum())
         rows.append(
             (
-                *(name, int(mine.sum()), float(mine.mean()), float((loud & mine).sum() / LOUDEST)),
+                *(name, int(mine.sum()), float(weights[mine].mean() * mine.mean()), of_loud),
                 *(share.value, share.low, share.high, float(said[mine].mean())),
             )
         )
@@ -213,13 +234,14 @@ def argon(network: Any, folder: Path | None, seed: int) -> Answer:
     brightest, spread, lit = _concentration(map_, images)
     return Answer(
         "argon",
-        "What fires on argon-39?",
-        f"{len(noise):,} noise images with the radiological decays that arrive in them (argon-39 "
-        f"above all): of the {LOUDEST} with the highest answers, how many have so many decays. "
-        "Below: in those, the share of positive attribution in the 3 x 3 pixels around the one "
-        "that raises the answer most, and how many pixels carry 90 % of it.",
+        "Which decays fire?",
+        f"{len(noise):,} noise images of enriched argon, by the decays in them that leave more "
+        f"than {HARD_MEV:g} MeV (argon-39 leaves less), each weighed by how rare it is in "
+        f"ordinary argon; and the {LOUDEST} with the highest answers. Below: in those, the share "
+        "of positive attribution in the 3 x 3 pixels around the one that raises the answer most, "
+        "and how many pixels carry 90 % of it.",
         (
-            *("decays in the image", "images", "share of all", f"share of the {LOUDEST} loudest"),
+            *("hard decays", "images", "share of ordinary images", "share of the loudest, weighed"),
             *("chance to be one of them", "low", "high", "mean logit"),
         ),
         tuple(rows),
@@ -227,8 +249,7 @@ def argon(network: Any, folder: Path | None, seed: int) -> Answer:
             "in_one_blip": brightest,
             "pixels_for_90_percent": spread,
             "lit_pixels": lit,
-            "mean_decays": float(decays.mean()),
-            "mean_decays_loudest": float(decays[order].mean()),
+            "hard_decays_loudest": float(total[order].mean()),
         },
     )
 
