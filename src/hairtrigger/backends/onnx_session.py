@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -190,7 +192,18 @@ def _listed(runtime: Any, provider: str) -> tuple[str, dict[str, str]]:
             f"not run: {TF32}={os.environ[TF32]} lets NVIDIA's libraries use TF32.",
             f"Set {TF32}=0.",
         )
+    if provider != "cpu":
+        _load_libraries(runtime)
     return wanted, options
+
+
+def _load_libraries(runtime: Any) -> None:
+    """Load NVIDIA's libraries where pip has put them: the providers look in the system's folders
+    only. What is missing is told by the provider, which then does not start."""
+    preload = getattr(runtime, "preload_dlls", None)
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            preload()
 
 
 def _probe() -> bytes:

