@@ -23,6 +23,7 @@ from hairtrigger.metrics import fraction_of
 from hairtrigger.studies.supernova import FRONT, HEADS, IMAGE, enriched
 from hairtrigger.studies.supernova_rare import ENRICHABLE, HARD_MEV, image_weights
 from hairtrigger.studies.supernova_samples import Sample, network_input, read
+from hairtrigger.studies.supernova_trigger import KEEP, read_trigger
 from hairtrigger.train import predict
 
 SHAPE = (*IMAGE, 1)
@@ -85,19 +86,31 @@ def logits(network: Any, packed: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.concatenate(parts)
 
 
+def kept(folder: Path | None, packed: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which packed images the trigger of a run keeps: its network, cut and gate, (n,)."""
+    if folder is None:
+        raise StorageError("No run of supernova is given.", "Give --run.")
+    decision = read_trigger(folder / "trigger").decision()
+    parts: list[NDArray[np.bool_]] = []
+    for start in range(0, len(packed), 8192):
+        made = run(decision, network_input(packed[start : start + 8192])).values
+        parts.append(made[decision.output_names.index(KEEP)].reshape(-1) > 0)
+    return np.concatenate(parts)
+
+
 def accepted(network: Any, count: int, seed: int, folder: Path | None = None) -> Events:
-    """``count`` images of nu_e CC interactions with a logit above 0 and their centre inside."""
+    """``count`` images of nu_e CC interactions that the trigger of the run keeps, their centre
+    inside."""
     found = sample(folder, "exam", "test_nue_cc")
     chosen = np.random.default_rng(seed).permutation(len(found))[: 3 * count + 100]
     found = found.select(np.sort(chosen))
-    said = logits(network, found.packed)
-    kept = np.flatnonzero((said > 0) & (found.truth["wire"] > 0))[:count]
-    if len(kept) < count:
+    mine = np.flatnonzero(kept(folder, found.packed) & (found.truth["wire"] > 0))[:count]
+    if len(mine) < count:
         raise InputError(
-            f"Only {len(kept)} of {len(found)} images of interactions were accepted.",
+            f"Only {len(mine)} of {len(found)} images of interactions were accepted.",
             "Explain a trained network, or ask for fewer events.",
         )
-    found = found.select(kept)
+    found = found.select(mine)
     captions = tuple(
         f"neutrino {row['neutrino_mev']:.1f} MeV, electron {row['electron_mev']:.1f} MeV, "
         f"visible {row['visible_mev']:.1f} MeV, centre at wire {row['wire']:.0f}"
@@ -106,7 +119,7 @@ def accepted(network: Any, count: int, seed: int, folder: Path | None = None) ->
     near = distances(found.truth) < SIGNAL_CM
     return Events(
         network_input(found.packed),
-        "images of nu_e CC interactions with a logit above 0",
+        "images of nu_e CC interactions that the trigger keeps",
         near[..., None].astype(np.uint8),
         captions,
     )
@@ -158,8 +171,8 @@ def track_or_blips(network: Any, folder: Path | None, seed: int, count: int = 40
     found = sample(folder, "exam", "test_nue_cc")
     rng = np.random.default_rng(seed)
     found = found.select(np.sort(rng.permutation(len(found))[: 3 * count]))
-    said = logits(network, found.packed)
-    found = found.select(np.flatnonzero((said > 0) & (found.truth["wire"] > 0))[:count])
+    inside = kept(folder, found.packed) & (found.truth["wire"] > 0)
+    found = found.select(np.flatnonzero(inside)[:count])
     images = network_input(found.packed)
     map_ = light_up(network, images, SCALAR, orders=4, seed=seed)
     away = distances(found.truth)
@@ -190,7 +203,7 @@ def track_or_blips(network: Any, folder: Path | None, seed: int, count: int = 40
         "track_blips",
         "Does the network see the track or the blips around it?",
         f"Share of positive attribution (pixels lighted one by one) by the distance from the "
-        f"centre of the deposited energy, on {len(found)} images with a logit above 0; beside it "
+        f"centre of the deposited energy, on {len(found)} images that the trigger keeps; beside it "
         "the share of the lit pixels that lie there.",
         (
             *("electron [MeV]", "images"),

@@ -98,6 +98,9 @@ class SupernovaPreset:
 SMOKE = SupernovaPreset(
     *("smoke", 1024, 512, 512, 2048, 4096, 1024, 4096, 4096, 2048, 2048, 512),
     *(1e-2, 1e-3, 1, 1, 4, 64),
+    batch=32,  # many steps at a high price, or one epoch leaves the widest bits to synthesise
+    student_rate=3e-2,
+    beta=(1e-5, 1e-4),
 )
 DEMO = SupernovaPreset(
     *("demo", 4096, 512, 2048, 8192, 32_768, 2048, 32_768, 32_768, 65_536, 8192, 1024),
