@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from hairtrigger.detectors import lartpc
 from hairtrigger.errors import InputError, StorageError
+from hairtrigger.explain import questions_supernova
 from hairtrigger.fixed import Fixed, Overflow, Rounding
 from hairtrigger.frontends.keras_file import import_keras, load_model
 from hairtrigger.graph import Builder, Literal, TensorType, emulate_codes, linear, moves, ops
@@ -160,6 +161,22 @@ def test_a_trigger_is_written_and_read(tmp_path):
     trigger.save(tmp_path)
     assert read_trigger(tmp_path) == trigger
     assert (trigger.rows, trigger.ticks) == (16, 64)
+
+
+def test_explanations_are_of_what_the_trigger_keeps(tmp_path):
+    (tmp_path / "trigger").mkdir()
+    network = _network(SMALL.columns)
+    pixels = np.random.default_rng(5).integers(0, 16, (60, 16, SMALL.columns), dtype=np.uint8)
+    pixels[::2] //= 4
+    logits = emulate_codes(network, (pixels[..., None].astype(np.int64),))[0][:, 0]
+    cut, total = int(np.median(logits)), pixels.sum(axis=(1, 2), dtype=np.int64)
+    gate = int(np.median(total))
+    Trigger(SMALL, network, cut, gate).save(tmp_path / "trigger")
+    found = questions_supernova.kept(tmp_path, pack(pixels))
+    assert np.array_equal(found, (logits >= cut) & (total >= gate))
+    assert 5 < found.sum() < 30  # both matter
+    with pytest.raises(StorageError, match="No run of supernova"):
+        questions_supernova.kept(None, pack(pixels))
 
 
 def test_files_that_are_no_trigger_are_refused(tmp_path):
