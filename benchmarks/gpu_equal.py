@@ -29,9 +29,10 @@ HOST = ("cpp", "emulator", "onnxruntime-cpu")
 COLUMNS = ("network", "engine", "events", "numbers", "differ", "seconds", "on")
 
 
-def rows(path: Path, name: str, events: int) -> list[dict[str, object]]:
+def rows(path: Path, events: int) -> list[dict[str, object]]:
     """One row for each engine that a GPU may have, compared with the emulator here."""
     graph = load_graph(path)
+    name = graph.name
     codes, record = make_inputs(graph, str(path), events, SEED)
     print(f"{name}: {record.events:,} events in the emulator", flush=True)
     right = emulate_codes(graph, codes)
@@ -65,11 +66,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/gpu_equal"))
     given = parser.parse_args()
-    found = [
-        row
-        for path in given.runs
-        for row in rows(path, path.stem if path.is_file() else path.name, given.events)
-    ]
+    found = [row for path in given.runs for row in rows(path, given.events)]
     meter = gpu_meter()
     about = {
         "commit": commit(),

@@ -198,6 +198,27 @@ def test_the_cpu_provider_runs_with_more_threads() -> None:
     assert provider_problem("cpu") == ""
 
 
+def test_a_call_in_the_devices_memory_gives_the_same_with_and_without_transfers() -> None:
+    graph = network()
+    codes = random_codes(graph, 50, seed=4)
+    model = to_onnx(graph, border=Border.VALUES).SerializeToString()
+    session = Session(graph, model, content_key(graph), "m")
+    feeds = session.feeds(codes)
+    (right,) = emulate_codes(graph, codes)
+    lsb = graph.output_types[0].lsb
+    for _ in range(2):  # two bindings side by side
+        call = session.on_device(feeds, [right.shape], transfers=True)
+        np.testing.assert_array_equal(np.ldexp(call()[0], lsb), right)
+        for x in feeds.values():
+            x[:] = x[::-1].copy()
+        np.testing.assert_array_equal(np.ldexp(call()[0], lsb), right[::-1])
+        for x in feeds.values():
+            x[:] = x[::-1].copy()
+    assert session.on_device(feeds, [right.shape])() == []
+    with pytest.raises(ToolError, match="ONNX Runtime failed on m"):
+        session.on_device(feeds, [(49, *right.shape[1:])])
+
+
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_provider_that_is_not_there_is_named(provider: str) -> None:
     if PROVIDERS[provider][0] in onnxruntime.get_available_providers():

@@ -28,6 +28,9 @@ PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Execution providers by our name: ONNX Runtime's name, and the options that we set."""
 
+CUDA_GRAPHS = {"enable_cuda_graph": "1"}
+"""The option with which the CUDA provider captures what it does for a binding, and repeats that."""
+
 TF32 = "NVIDIA_TF32_OVERRIDE"
 """0 in this variable switches TF32 off in NVIDIA's libraries: the TensorRT provider has no option
 for it. It is read when the libraries are loaded."""
@@ -96,6 +99,8 @@ class Session:
                 "Export the Graph again.",
             )
         self._name = name
+        self._memory = "cpu" if provider == "cpu" else "cuda"
+        self._bindings = 0
         self.inputs = [(i.name, _DTYPES[i.type]) for i in self._session.get_inputs()]
         self.outputs = [o.name for o in self._session.get_outputs()]
         codes = found["hairtrigger.border"] == "codes"
@@ -117,20 +122,47 @@ class Session:
         except Exception as error:
             raise ToolError(f"ONNX Runtime failed on {self._name}: {_first_line(error)}") from error
 
-    def on_device(self, feeds: dict[str, NDArray[Any]]) -> Callable[[], None]:
-        """A call that runs with inputs and outputs that stay in the GPU's memory, and returns when
-        it is done. For timing without transfers, on the GPU's providers only."""
+    def on_device(
+        self,
+        feeds: dict[str, NDArray[Any]],
+        shapes: Sequence[tuple[int, ...]],
+        transfers: bool = False,
+    ) -> Callable[[], list[NDArray[Any]]]:
+        """A call with inputs and outputs in the device's memory, that returns when it is done.
+
+        ``feeds``: of `feeds`; ``shapes``: of the outputs, which are float32. With ``transfers``
+        the inputs are copied there and the outputs back each time, else they stay there and the
+        list is empty. Raises `ToolError` where the model does not run so.
+        """
         runtime = _runtime()
         bound = self._session.io_binding()
-        for name, x in feeds.items():
-            bound.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(x, "cuda", 0))
-        for name in self.outputs:
-            bound.bind_output(name, "cuda", 0)
+        there = [
+            (runtime.OrtValue.ortvalue_from_numpy(x, self._memory, 0), x) for x in feeds.values()
+        ]
+        outs = [
+            runtime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self._memory, 0)
+            for shape in shapes
+        ]
+        for name, (value, _) in zip(feeds, there, strict=True):
+            bound.bind_ortvalue_input(name, value)
+        for name, value in zip(self.outputs, outs, strict=True):
+            bound.bind_ortvalue_output(name, value)
+        self._bindings += 1  # a captured graph holds for the memory of one binding
+        options = runtime.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(self._bindings))
 
-        def call() -> None:
-            self._session.run_with_iobinding(bound)
+        def call() -> list[NDArray[Any]]:
+            if transfers:
+                for value, x in there:
+                    value.update_inplace(x)
+            self._session.run_with_iobinding(bound, options)
             bound.synchronize_outputs()
+            return [value.numpy() for value in outs] if transfers else []
 
+        try:
+            call()
+        except Exception as error:
+            raise ToolError(f"ONNX Runtime failed on {self._name}: {_first_line(error)}") from error
         return call
 
     def run_codes(self, codes: Sequence[NDArray[np.integer[Any]]]) -> list[NDArray[Any]]:

@@ -12,7 +12,12 @@ import numpy as np
 
 from hairtrigger.backends.onnx import Border, choose_carrier, content_key, to_onnx
 from hairtrigger.backends.onnx import unsupported as onnx_unsupported
-from hairtrigger.backends.onnx_session import PROVIDERS, Session, provider_problem
+from hairtrigger.backends.onnx_session import (
+    CUDA_GRAPHS,
+    PROVIDERS,
+    Session,
+    provider_problem,
+)
 from hairtrigger.backends.runner import Runner, Timing, clock, no_device
 from hairtrigger.errors import InputError, ToolError, UnsupportedError
 from hairtrigger.fixed import IntArray
@@ -239,16 +244,28 @@ class OnnxRunner(_OnHost):
         name = f"the model of Graph {graph.name!r}"
         self.graph, self.name = graph, f"onnxruntime-{provider}"
         self.device = "GPU" if gpu else "CPU"
-        self._session = Session(
-            graph,
-            model.SerializeToString(),
-            content_key(graph),
-            name,
-            provider=provider,
-            threads=threads,
-        )
-        on = f"{PROVIDERS[provider][0]}, TF32 off" if gpu else f"CPU, {threads} thread(s)"
+        file, key = model.SerializeToString(), content_key(graph)
+        self._session = Session(graph, file, key, name, provider=provider, threads=threads)
+        self._bound, graphs = self._session, ""
+        if provider == "cuda":
+            self._bound, graphs = self._with_graphs(file, key, name)
+        on = f"{PROVIDERS[provider][0]}, TF32 off{graphs}" if gpu else f"CPU, {threads} thread(s)"
         self.engine = f"ONNX Runtime {onnxruntime.__version__}, {carrier.name}, on {on}"
+
+    def _with_graphs(self, model: bytes, key: str, name: str) -> tuple[Session, str]:
+        """A session that repeats captured CUDA graphs, or the plain one, and words on it."""
+        try:
+            session = Session(
+                self.graph, model, key, name, provider="cuda", options=dict(CUDA_GRAPHS)
+            )
+            one = [np.zeros((1, *op.type.shape), dtype=np.int64) for op in self.graph.input_ops]
+            session.on_device(session.feeds(one), self._shapes(1))()
+        except ToolError as error:
+            return self._session, f", without CUDA graphs ({error.problem})"
+        return session, ", CUDA graphs"
+
+    def _shapes(self, events: int) -> list[tuple[int, ...]]:
+        return [(events, *t.shape) for t in self.graph.output_types]
 
     def run(self, codes: Sequence[IntArray]) -> tuple[IntArray, ...]:
         """See `Runner`."""
@@ -256,13 +273,13 @@ class OnnxRunner(_OnHost):
 
     def bind(self, codes: Sequence[IntArray], transfers: bool = True) -> Callable[[], object]:
         """See `Runner`."""
-        session = self._session
-        feeds = session.feeds(codes)
-        if transfers:
-            return lambda: session.run(feeds)
-        if self.device == "CPU":
+        feeds = self._session.feeds(codes)
+        if self.device == "GPU":
+            return self._bound.on_device(feeds, self._shapes(len(codes[0])), transfers)
+        if not transfers:
             raise no_device(self.name)
-        return session.on_device(feeds)
+        session = self._session
+        return lambda: session.run(feeds)
 
     def timed(self, codes: Sequence[IntArray], repeats: int) -> Timing:
         """Both by the host's clock: ONNX Runtime waits for the device."""
