@@ -24,7 +24,7 @@ from hairtrigger.report.simplify import (
 )
 from hairtrigger.report.summary import Synthesis
 from hairtrigger.runs.chip import read_graph
-from hairtrigger.runs.simplified import Simplified
+from hairtrigger.runs.simplified import Simpler, Simplified
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "simplify"
 INTERVAL = 8
@@ -34,19 +34,30 @@ BITS = 12
 
 
 def joined(runs: list[Path]) -> Simplified:
-    """The runs as one: points of the same name once, the first tables of bits and surrogate."""
+    """The runs as one: points of the same name once, the first tables of bits and surrogate.
+
+    Where runs trained for different numbers of epochs, the names of their points say how many.
+    """
     found = [read_record(Simplified, run / "simplify.json") for run in runs]
     first = found[0]
-    points = {point.name: point for made in reversed(found) for point in reversed(made.points)}
-    order = dict.fromkeys(point.name for made in found for point in made.points)
     if any(made.points[0].scores != first.points[0].scores for made in found):
         raise SystemExit("These runs do not start from the same student and events.")
+    if len({made.epochs for made in found}) > 1:
+        found = [dataclasses.replace(made, points=_with_epochs(made)) for made in found]
+    points = {point.name: point for made in reversed(found) for point in reversed(made.points)}
+    order = dict.fromkeys(point.name for made in found for point in made.points)
     return dataclasses.replace(
         first,
         points=tuple(points[name] for name in order),
         bits=next((made.bits for made in found if made.bits), ()),
         surrogate=next((made.surrogate for made in found if made.surrogate), None),
     )
+
+
+def _with_epochs(made: Simplified) -> tuple[Simpler, ...]:
+    start, *others = made.points
+    said = f", {made.epochs} epoch{'s' if made.epochs > 1 else ''}"
+    return (start, *(dataclasses.replace(point, name=point.name + said) for point in others))
 
 
 def estimates(runs: list[Path]) -> str:
