@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner, Result
 
 from bench_cases import FakeClock, FakeEngine, network
@@ -21,8 +22,10 @@ from hairtrigger.bench.measure import Setting
 from hairtrigger.bench.records import CLOCKS, MEASURED, OFFLINE, SINGLE, STREAMING, SWEEP, Row
 from hairtrigger.errors import InputError, StorageError, ToolError
 from hairtrigger.progress import Silent
+from hairtrigger.report import bench_page
 from hairtrigger.report.bench import csv_text, duration, read_bench, row_cells, write_bench
 from hairtrigger.report.bench_document import write_bench_document
+from hairtrigger.report.figures import COLOURS
 from hairtrigger.runs.bench import Asked, run_bench
 from hairtrigger.runs.chip import Goal
 from hairtrigger.targets import find_part, parse_clock
@@ -139,6 +142,32 @@ def test_a_page_for_the_documentation(model, fakes, tmp_path):
     assert len(held["rows"]) == len(made.rows)
     with pytest.raises(InputError, match=r"no \.md file"):
         write_bench_document(made, tmp_path / "small.html")
+
+
+def test_lines_of_a_figure_can_be_told_apart(model, fakes, tmp_path):
+    made = run_bench(asked(model), tmp_path / "out")
+    names = [f"gpu-{n}" for n in range(len(COLOURS))]  # one of them has an engine's colour
+    rows = [row for row in made.rows if row.engine == made.rows[0].engine and row.threads]
+    more = [
+        dataclasses.replace(row, engine=name, transfers=transfers)
+        for row in rows
+        for name in names
+        for transfers in ("with", "without")
+    ]
+    bench = dataclasses.replace(made, rows=(*made.rows, *more))
+    for _, paint in bench_page._paints(bench).values():
+        axes = Figure().subplots()
+        paint(axes)
+        lines = axes.get_lines()
+        assert len(lines) > 2 * len(names)
+        for said in (
+            [line.get_label() for line in lines],
+            [
+                (x.get_color(), x.get_marker(), x.get_linestyle(), x.get_markerfacecolor())
+                for x in lines
+            ],
+        ):
+            assert len(set(said)) == len(said)
 
 
 def test_a_second_start_goes_on_and_changes_only_what_was_asked_otherwise(

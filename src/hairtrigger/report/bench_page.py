@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hairtrigger.bench.engines import OWN
+from hairtrigger.bench.gpu_engines import WITH
 from hairtrigger.bench.records import CLOCKS, LOOP, SINGLE, STREAMING, SWEEP, Bench, Row
 from hairtrigger.errors import StorageError
 from hairtrigger.report.figures import COLOURS, MARKERS, Paint, _style, draw
@@ -29,17 +31,16 @@ def _sweep(bench: Bench, value: str, scale: float, label: str) -> Paint:
     def paint(axes: Any) -> None:
         engines = list(dict.fromkeys(row.engine for row in bench.rows))
         for (engine, threads, more), rows in _lines(bench, value).items():
-            place = engines.index(engine)
             several = threads is not None and threads > 1
-            more = f", {threads} threads ({more})" if several else ""
-            name = engine if rows[0].same_answer else f"{engine} (other answers)"
+            name, style = _said(rows[0]), _style_of(rows[0], engines.index(engine))
+            if not rows[0].transfers:
+                style["linestyle"] = (":" if more == OWN else "--") if several else "-"
+                name += f", {threads} threads ({more})" if several else ""
             axes.plot(
                 [row.batch for row in rows],
                 [getattr(row, value) * scale for row in rows],
-                color=COLOURS[place % len(COLOURS)],
-                marker=MARKERS[place % len(MARKERS)],
-                linestyle=(":" if "own" in more else "--") if several else "-",
-                label=name + more,
+                label=name,
+                **style,
             )
         for row in bench.rows:
             if row.scenario == STREAMING and getattr(row, value) is not None:
@@ -62,11 +63,31 @@ def _sweep(bench: Bench, value: str, scale: float, label: str) -> Paint:
     return paint
 
 
+def _said(row: Row) -> str:
+    """An engine in a legend; on a device with or without transfers, not with threads."""
+    name = row.engine if row.same_answer else f"{row.engine} (other answers)"
+    return f"{name}, {row.transfers} transfers" if row.transfers else name
+
+
+def _style_of(row: Row, place: int) -> dict[str, Any]:
+    """Colour and marker of the engine at a place; hollow on a device, dotted with transfers."""
+    style: dict[str, Any] = {
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": MARKERS[place % len(MARKERS)],
+    }
+    if row.scenario in (LOOP, STREAMING):
+        style["linestyle"] = "--" if row.scenario == LOOP else "-."
+    if row.transfers:
+        style |= {"markerfacecolor": "white", "linestyle": ":" if row.transfers == WITH else "-."}
+    return style
+
+
 def _percentiles(bench: Bench) -> Paint:
     rows = [r for r in bench.rows if r.scenario in (SINGLE, LOOP, STREAMING) and r.p50_ns]
+    engines = list(dict.fromkeys(row.engine for row in bench.rows))
 
     def paint(axes: Any) -> None:
-        for place, row in enumerate(rows):
+        for row in rows:
             found = [(getattr(row, key), text) for key, text in PERCENTILES]
             points = [(value, n) for n, (value, _) in enumerate(found) if value is not None]
             if not points:
@@ -74,13 +95,12 @@ def _percentiles(bench: Bench) -> Paint:
             x = [n for _, n in points]
             y = [value / 1e3 for value, _ in points]
             name = {LOOP: f"{row.engine}, from C++", STREAMING: f"{row.engine} ({CLOCKS})"}
-            style = {
-                "color": COLOURS[place % len(COLOURS)],
-                "label": name.get(
-                    row.scenario, row.engine if row.same_answer else f"{row.engine} (other answers)"
-                ),
-            }
-            axes.plot(x, y, marker=MARKERS[place % len(MARKERS)], **style)
+            axes.plot(
+                x,
+                y,
+                label=name.get(row.scenario, _said(row)),
+                **_style_of(row, engines.index(row.engine)),
+            )
         axes.minorticks_off()
         axes.set_xticks(range(len(PERCENTILES)), [text for _, text in PERCENTILES])
         axes.set_yscale("log")
