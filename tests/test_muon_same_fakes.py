@@ -34,6 +34,20 @@ def test_the_lowest_threshold_with_no_more_fakes() -> None:
     assert at_same_fakes(muons, of, noise, 0).cut > 20
 
 
+def test_no_more_soft_muons_may_need_a_higher_threshold() -> None:
+    noise = np.array([3.0, 20.0, 12.0, 16.0, 16.0, 3.0])
+    muons = np.array([18.0, 15.5, 25.0, 17.0, 14.0, 40.0, 30.0])
+    of = truth([20.0, 20.0, 20.0, 5.0, 9.0, 5.0, 30.0], [1, 1, 1, 1, 1, 2, 0])
+    assert at_same_fakes(muons, of, noise, 3, soft_allowed=2) == at_same_fakes(muons, of, noise, 3)
+    found = at_same_fakes(muons, of, noise, 3, soft_allowed=1)
+    assert 14 < found.cut < 14.001
+    assert (found.efficiency.passed, found.soft.passed) == (3, 1)
+    found = at_same_fakes(muons, of, noise, 3, soft_allowed=0)
+    assert 17 < found.cut < 17.001
+    assert (found.efficiency.passed, found.soft.passed) == (2, 0)
+    assert at_same_fakes(muons, of, noise, 0, soft_allowed=0).cut > 20  # fakes ask for more
+
+
 def test_bad_input_is_refused() -> None:
     of = truth([20.0], [1])
     one = np.ones(1)
@@ -44,6 +58,7 @@ def test_bad_input_is_refused() -> None:
         lambda: at_same_fakes(one, truth([20.0], [0]), one, 1),
         lambda: at_same_fakes(one, of, np.empty(0), 1),
         lambda: at_same_fakes(one, of, one, -1),
+        lambda: at_same_fakes(one, of, one, 1, soft_allowed=-1),
     ):
         with pytest.raises(InputError):
             call()

@@ -153,22 +153,30 @@ def _scores_stage(study: Study, preset: Any, seed: int, of: str, title: str) -> 
 def _same_fakes(
     at: Workplace, study: Study, of: str, outputs: Mapping[str, Any], samples: Samples
 ) -> dict[str, Any]:
-    """Efficiency at no more fakes than the student had as it was, and the soft muons that pass.
+    """Efficiency at no more fakes than the student had as it was, and the soft muons that pass;
+    and the efficiency at neither more fakes nor more soft muons.
 
-    Stage ``start_scores`` leaves how many fakes that were.
+    Stage ``start_scores`` leaves how many those were.
     """
     from hairtrigger.studies.muon import NOISE_RATES, noise_name
-    from hairtrigger.studies.muon_metrics import TRIGGER_GEV, at_same_fakes
+    from hairtrigger.studies.muon_metrics import SOFT_GEV, TRIGGER_GEV, at_same_fakes
 
     noise = study.decode(outputs[noise_name(NOISE_RATES[-1])]).pt
+    muons, truth = study.decode(outputs["muons"]).pt, samples.test["muons"].truth
     if of == START:
-        allowed = int((noise >= TRIGGER_GEV).sum())
-        (at.folder / ALLOWED).write_text(f"{allowed}\n", encoding="utf-8")
+        soft = (truth["n_muons"] == 1) & (truth["pt"][:, 0] < SOFT_GEV)
+        fakes, soft_muons = (int((x >= TRIGGER_GEV).sum()) for x in (noise, muons[soft]))
+        (at.folder / ALLOWED).write_text(f"{fakes} {soft_muons}\n", encoding="utf-8")
     else:
-        allowed = int((at.inputs[f"{START}_scores"] / ALLOWED).read_text(encoding="utf-8"))
-    muons = study.decode(outputs["muons"]).pt
-    found = at_same_fakes(muons, samples.test["muons"].truth, noise, allowed)
-    return {"efficiency_same_fakes": found.efficiency, "soft_same_fakes": found.soft}
+        text = (at.inputs[f"{START}_scores"] / ALLOWED).read_text(encoding="utf-8")
+        fakes, soft_muons = map(int, text.split())
+    same = at_same_fakes(muons, truth, noise, fakes)
+    both = at_same_fakes(muons, truth, noise, fakes, soft_allowed=soft_muons)
+    return {
+        "efficiency_same_fakes": same.efficiency,
+        "soft_same_fakes": same.soft,
+        "efficiency_same_fakes_and_soft": both.efficiency,
+    }
 
 
 def _chip_stage(goal: Goal, of: str, title: str) -> Stage:

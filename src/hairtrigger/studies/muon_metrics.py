@@ -174,7 +174,8 @@ SOFT_GEV = 10.0
 
 @dataclass(frozen=True)
 class SameFakes:
-    """A network at the lowest threshold at which it has no more fakes than another network.
+    """A network at the lowest threshold at which it has no more fakes than another network, or
+    neither more fakes nor more soft muons.
 
     ``cut`` [GeV]; ``efficiency``: for single muons from `TRIGGER_GEV` on; ``soft``: the share of
     single muons below `SOFT_GEV` that pass, since a low threshold alone is no merit.
@@ -191,8 +192,11 @@ def at_same_fakes(
     noise: NDArray[Any],
     allowed: int,
     level: float = LEVEL,
+    *,
+    soft_allowed: int | None = None,
 ) -> SameFakes:
-    """The threshold, and what passes it, where at most ``allowed`` noise images do.
+    """The threshold, and what passes it, where at most ``allowed`` noise images do, and at most
+    ``soft_allowed`` single muons below `SOFT_GEV` (None: any number).
 
     ``muons``, ``noise``: predicted pT [GeV] of images with the ``truth`` of muons, and without.
     Raises `InputError` for arrays of different lengths, NaN, no single muons or no noise.
@@ -200,18 +204,25 @@ def at_same_fakes(
     muons, noise = finite("muons", muons), finite("noise", noise)
     same_length(muons=muons, truth=truth)
     single = truth["n_muons"] == 1
-    if not single.any() or not len(noise) or allowed < 0:
+    if not single.any() or not len(noise) or min(allowed, soft_allowed or 0) < 0:
         raise InputError(
-            f"{int(single.sum())} single muons, {len(noise)} noise images, {allowed} allowed.",
-            "Give some of each, and 0 or more fakes.",
+            f"{int(single.sum())} single muons, {len(noise)} noise images, {allowed} allowed, "
+            f"{soft_allowed} soft muons.",
+            "Give some of each, and 0 or more fakes and soft muons.",
         )
-    ordered = np.sort(noise)[::-1]
-    # Just above the first value that may not pass: a chip says few values, many images each.
-    cut = -np.inf if allowed >= len(ordered) else float(np.nextafter(ordered[allowed], np.inf))
     pt, true = muons[single], truth["pt"][single, 0]
+    cut = _lowest_cut(noise, allowed)
+    if soft_allowed is not None:
+        cut = max(cut, _lowest_cut(pt[true < SOFT_GEV], soft_allowed))
     passed = pt >= cut
     return SameFakes(
         cut,
         fraction_of(passed[true >= TRIGGER_GEV], level),
         fraction_of(passed[true < SOFT_GEV], level),
     )
+
+
+def _lowest_cut(values: NDArray[Any], allowed: int) -> float:
+    """Just above the first value that may not pass: a chip says few values, many images each."""
+    ordered = np.sort(values)[::-1]
+    return -np.inf if allowed >= len(ordered) else float(np.nextafter(ordered[allowed], np.inf))
