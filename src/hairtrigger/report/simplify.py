@@ -28,32 +28,37 @@ STYLE = (
 def draw_curve(made: Simplified) -> str:
     """The score of each point against its LUTs; hollow where LUTs are estimated."""
 
-    def paint(axes: Any) -> None:
-        for number, kind in enumerate(_kinds(made.points)):
-            for point in made.points:
-                score = point.scores[made.score]
-                if _kind(point) != kind or None in (score.value, score.low, score.high):
-                    continue
-                error = [[score.value - score.low], [score.high - score.value]]
-                axes.errorbar(
-                    point.lut,
-                    score.value,
-                    error,
-                    marker=MARKERS[number % len(MARKERS)],
-                    color=COLOURS[number % len(COLOURS)],
-                    markerfacecolor=None if point.chip else "none",
-                )
-                axes.annotate(
-                    point.name,
-                    (point.lut, score.value),
-                    xytext=(4, 4),
-                    textcoords="offset points",
-                    fontsize=7,
-                )
-        axes.set_xlabel("LUT" if all(p.chip for p in made.points) else "LUT (hollow: estimate)")
-        axes.set_ylabel(made.score)
+    kinds = _kinds(made.points)
 
-    return draw("simplify", f"{made.score} against LUT of simplified students", 6.4, 4.2, paint)
+    def paint(axes: Any) -> None:
+        for place, point in enumerate(made.points):
+            score, number = point.scores[made.score], kinds.index(_kind(point))
+            if None in (score.value, score.low, score.high):
+                continue
+            at = (point.lut / 1000, score.value)
+            axes.errorbar(
+                *at,
+                [[score.value - score.low], [score.high - score.value]],
+                marker=MARKERS[number % len(MARKERS)],
+                color=COLOURS[number % len(COLOURS)],
+                markerfacecolor=None if point.chip else "none",
+                linestyle="none",
+                label=f"{place}: {point.name}",
+            )
+            # Numbers, as names would lie on one another; every other one below.
+            axes.annotate(
+                str(place),
+                at,
+                xytext=(3, -9 if place % 2 else 4),
+                textcoords="offset points",
+                fontsize=7,
+            )
+        real = all(p.chip for p in made.points)
+        axes.set_xlabel("1000 LUT" if real else "1000 LUT (hollow: estimate)")
+        axes.set_ylabel(made.score)
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+
+    return draw("simplify", f"{made.score} against LUT of simplified students", 8.4, 4.2, paint)
 
 
 def _kind(point: Simpler) -> str:
