@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -11,6 +12,7 @@ import pytest
 
 from fake_gpu import FakeGpu
 from hairtrigger.backends import runners as module
+from hairtrigger.backends.onnx_session import Session
 from hairtrigger.backends.runner import clock
 from hairtrigger.backends.runners import NAMES, Found, open_runner, runners
 from hairtrigger.errors import InputError, ToolError, UnsupportedError
@@ -86,6 +88,36 @@ def test_a_bound_call_really_works_on_its_events() -> None:
     for name in ("onnxruntime-cpu", "emulator"):
         (out,) = open_runner(graph, name, 2).bind(codes)()
         np.testing.assert_array_equal(out, emulate_codes(graph, codes)[0])
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_cuda_provider_repeats_graphs_or_says_that_it_does_not(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnTheCpu(Session):
+        def __init__(self, *given: Any, provider: str, options: Any = None, **more: Any) -> None:
+            assert provider == "cuda"
+            if options and refused:
+                raise ToolError("not run: a node lies on the CPU")
+            assert options in (None, {"enable_cuda_graph": "1"})
+            super().__init__(*given, **more)
+
+    monkeypatch.setattr("hairtrigger.backends.runners.Session", OnTheCpu)
+    graph = cnn()
+    codes = events(graph, 30)
+    runner = open_runner(graph, "onnxruntime-cuda")
+    assert runner.device == "GPU"
+    wanted = ", without CUDA graphs (not run: a node lies on the CPU)" if refused else "CUDA graphs"
+    assert runner.engine.endswith(wanted)
+    right = emulate_codes(graph, codes)
+    said = zip(runner.run(codes), runner.bind(codes)(), right, graph.output_types, strict=True)
+    for got, real, want, t in said:
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(np.ldexp(real.astype(np.float64), t.lsb), want)
+    assert runner.bind(codes, transfers=False)() == []
+    timing = runner.timed(codes, 2)
+    assert timing.without_transfers is not None
+    runner.close()
 
 
 def test_reasons_that_lie_in_the_graph(no_gpu: None) -> None:
