@@ -257,7 +257,7 @@ def test_bad_networks_are_refused(noisy: samples.Candidates) -> None:
     with pytest.raises(InputError, match="bits = 1"):
         networks.start_from_float(floating, model, front.network_input(study.inputs(noisy)), 1)
     with pytest.raises(InputError, match="2 hidden layers"):
-        networks.build_float(front.SEEN, study.OUTPUTS, (4, 4))  # type: ignore[arg-type]
+        networks.build_float(front.SEEN, study.OUTPUTS, (4, 4))
     with pytest.raises(InputError, match="no preset 'large'"):
         study.preset_named("large")
 
